@@ -8,6 +8,8 @@ import pytest
 
 from netassay.reporting import Axis, Figure, lines, palette
 from netassay.reporting.export import vega_lite
+from netassay.reporting.palette import NETWORK, NULL
+from netassay.reporting.points import forest
 from netassay.runs import Store
 from netassay.study import drawable, find
 
@@ -85,3 +87,16 @@ def test_series_of_a_chart_have_different_colours(count):
         names = [str(i) for i in range(count)]
         assert len(set(palette.colours(names, kind))) == count
         assert palette.colours([f"{name}: λ" for name in names], kind) == palette.colours(names, kind)
+
+
+def test_rows_without_series_have_the_colours_of_their_roles():
+    data = pl.DataFrame({"what": ["model", "null: rows", "layer 1"], "r": [0.6, 0.0, 0.5], "low": [0.5, -0.1, 0.4]})
+    chart = forest(data.with_columns(high=pl.col("r") + 0.1), "r", "what").to_dict()
+    scales = [layer["encoding"]["color"]["scale"] for layer in chart["layer"] if "scale" in layer["encoding"]["color"]]
+    assert scales
+    for scale in scales:
+        assert dict(zip(scale["domain"], scale["range"], strict=True)) == {
+            "model": NETWORK,
+            "null: rows": NULL,
+            "layer 1": NETWORK,
+        }

@@ -20,7 +20,7 @@ _GAUSS_NEWTON, _REMAINDER, _ALONG, _ELSEWHERE = "#E69F00", "#A6761D", "#56B4E9",
 
 ROLES = (
     ("null", re.compile(r"null\b|.*\b(permuted|shuffled|chance)\b"), (NULL, OTHER_NULL)),
-    ("bound", re.compile(r"(entropy |upper |lower )?bound\b|theorem\b"), (BOUND,)),
+    ("bound", re.compile(r"(entropy |upper |lower )?bound\b|theorem\b|ceiling\b"), (BOUND,)),
     ("baseline", re.compile(r"baseline\b|before\b"), (BASELINE,)),
     ("gap", re.compile(r"gap\b"), (GAP,)),
     ("gradient flow", re.compile(r"(from )?gradient flow$"), (_FLOW,)),
@@ -88,6 +88,15 @@ def colours(names: Sequence[str], kind: str = "") -> list[str]:
 def _thing(name: str) -> str:
     """What a series called "run: quantity" is of."""
     return name.partition(": ")[0]
+
+
+def role_colours(names: Sequence[str]) -> list[str]:
+    """The colours of things that are told apart by their places, by their roles; the network's where there is none.
+
+    >>> role_colours(["model", "null: rows", "r beyond column means"])
+    ['#0072B2', '#9A9A9A', '#0072B2']
+    """
+    return [next((shades[0] for _, words, shades in ROLES if words.match(name)), NETWORK) for name in names]
 
 
 def _by_role(names: Sequence[str]) -> dict[str, str]:

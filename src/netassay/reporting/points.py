@@ -9,7 +9,7 @@ import altair as alt
 import polars as pl
 
 from netassay.errors import DataError
-from netassay.reporting.palette import NETWORK, colours
+from netassay.reporting.palette import colours, role_colours
 from netassay.reporting.section import Axis
 from netassay.reporting.theme import SHAPES, SOFT
 from netassay.reporting.trace import shown_names
@@ -156,7 +156,8 @@ def _layers(data: pl.DataFrame, value: Axis, by: Axis | None, rows: list[str], k
         scale=alt.Scale(domain=rows),
         axis=alt.Axis(grid=False, labelLimit=260, labelOverlap=False, labelFlush=False),
     )
-    colour: Any = alt.value(NETWORK)
+    # without series a row has the colour of its role: a null is grey wherever it is drawn
+    colour: Any = alt.Color("row:N", scale=alt.Scale(domain=rows, range=role_colours(rows)), legend=None)
     shape: Any = alt.value(SHAPES[0])
     if by is not None:
         names = list(kinds.values())
