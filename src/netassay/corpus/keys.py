@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, Int64, UInt64
 
 from netassay.corpus.nats import closing_nats
-from netassay.corpus.prefixes import WORD, ascending, levels, run_edges
+from netassay.corpus.prefixes import WORD, levels, ordered, run_edges
 from netassay.corpus.tallies import Alone, Tally, tally
 from netassay.corpus.telescope import require_telescoped
 from netassay.formats.documents import Documents
@@ -160,7 +160,7 @@ class _Sequences:
             lengths = self._lengths[some]
             return tally(levels(self._tokens, self._starts[some], lengths, self._vocabulary), lengths)
         longest = self._longest if self._uniform else int(self._lengths[some].max())
-        keys, order = _sorted(keys, form.low)
+        keys, order = ordered(keys, form.low)
         block, totals, alone = _Block(keys, form), Tally.empty(longest), Alone(longest)
         lengths_ahead = min(form.ahead, longest)
         closing = [block.add(length, totals) for length in range(lengths_ahead)]
@@ -177,16 +177,6 @@ class _Sequences:
 
     def _of(self, lengths: np.ndarray, some: np.ndarray, order: np.ndarray, places: np.ndarray) -> np.ndarray:
         return lengths[: len(places)] if self._uniform else lengths[some[order[places]]]
-
-
-def _sorted(keys: np.ndarray, low: int) -> tuple[UInt64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
-    """Integers in order, and the order that sorts them, which takes their `low` first bits."""
-    keys <<= np.uint64(low)
-    keys |= np.arange(len(keys), dtype=np.uint64)
-    keys = ascending(keys)
-    order = (keys & np.uint64((1 << low) - 1)).view(np.int64)
-    keys >>= np.uint64(low)
-    return keys, order
 
 
 class _Block:

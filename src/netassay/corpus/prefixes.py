@@ -117,6 +117,11 @@ def _sorted(group: np.ndarray, token: np.ndarray, bits: int) -> tuple[np.ndarray
     if high + bits + low > WORD:
         order = np.argsort(keys, kind="stable")
         return keys[order], order
+    return ordered(keys, low)
+
+
+def ordered(keys: UInt64[np.ndarray, " k"], low: int) -> tuple[UInt64[np.ndarray, " k"], Int64[np.ndarray, " k"]]:
+    """Integers in order, and the order that sorts them, which takes their `low` first bits; `keys` are overwritten."""
     # sorting bare integers is several times faster than sorting an index by them
     keys <<= np.uint64(low)
     keys |= np.arange(len(keys), dtype=np.uint64)
