@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netassay.errors import DataError
-from netassay.formats.contigs import canonical, known_as, other_names
+from netassay.formats.bases import canonical, known_as, other_names
 from netassay.formats.headings import describes_peaks, place_of, without_files
 from netassay.formats.intervals import guess_form
 from netassay.formats.peak_tables import read_peak_table, read_regions

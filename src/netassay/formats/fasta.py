@@ -14,8 +14,7 @@ from jaxtyping import Bool, UInt8
 
 from netassay.errors import DataError
 from netassay.extras import is_installed
-from netassay.formats.bases import FOREIGN, UNKNOWN, encode
-from netassay.formats.contigs import other_names
+from netassay.formats.bases import FOREIGN, UNKNOWN, encode, other_names
 from netassay.formats.text import blocks
 from netassay.formats.twobit import TwoBitContig, is_twobit, twobit_contigs
 from netassay.inputs import refuse_odd_file

@@ -22,8 +22,8 @@ from jaxtyping import Float32, UInt8
 
 from netassay.errors import DataError, ExtraMissing, did_you_mean, first_line
 from netassay.files import whole_file
+from netassay.formats.bases import known_as
 from netassay.formats.cells import open_cells
-from netassay.formats.contigs import known_as
 from netassay.formats.headings import CHROMOSOME, END, START, column_of, place_of
 from netassay.inputs import refuse_odd_file
 

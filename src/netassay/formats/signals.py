@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from netassay.errors import DataError, reraised
 from netassay.extras import require
-from netassay.formats.contigs import known_as
+from netassay.formats.bases import known_as
 from netassay.inputs import refuse_odd_file
 
 # of bigWig and bigBed, in either byte order

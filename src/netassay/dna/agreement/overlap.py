@@ -12,8 +12,7 @@ from jaxtyping import Bool, Int64, UInt8
 
 from netassay.errors import DataError
 from netassay.extras import require
-from netassay.formats.bases import UNKNOWN
-from netassay.formats.contigs import known_as
+from netassay.formats.bases import UNKNOWN, known_as
 
 LONGEST_WORD = 32
 """Number of bases that fit in 64 bits."""

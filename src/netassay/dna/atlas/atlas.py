@@ -21,8 +21,7 @@ from torch import Tensor
 from netassay.dna.atlas import folder
 from netassay.dna.atlas.choices import SplitKind
 from netassay.errors import DataError
-from netassay.formats.bases import one_hot
-from netassay.formats.contigs import known_as
+from netassay.formats.bases import known_as, one_hot
 from netassay.numerics.devices import generator
 
 

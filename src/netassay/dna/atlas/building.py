@@ -25,7 +25,7 @@ from netassay.dna.reads.choices import Scale
 from netassay.dna.reads.scaling import scale_factors
 from netassay.errors import DataError
 from netassay.extras import require
-from netassay.formats.contigs import MITOCHONDRION, known_as
+from netassay.formats.bases import MITOCHONDRION, known_as
 from netassay.formats.fasta import Windows, is_fasta, read_windows
 from netassay.formats.intervals import Repeats, guess_form, heads_a_table, read_intervals
 from netassay.formats.peak_tables import read_peak_table

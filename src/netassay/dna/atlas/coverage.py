@@ -18,8 +18,8 @@ from netassay.dna.reads.groups import BY_FRAGMENT, groups_of, read_groups
 from netassay.dna.reads.profiles import write_profiles
 from netassay.errors import DataError
 from netassay.files import whole_folder
+from netassay.formats.bases import known_as
 from netassay.formats.cells import column_of_cells, sums
-from netassay.formats.contigs import known_as
 from netassay.formats.peak_tables import read_regions
 from netassay.numerics.draws import numpy_draws
 

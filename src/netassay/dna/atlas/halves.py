@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from netassay.dna.atlas.atlas import Atlas
 from netassay.errors import DataError
-from netassay.formats.contigs import known_as
+from netassay.formats.bases import known_as
 
 
 def halves_of(

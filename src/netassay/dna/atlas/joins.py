@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Int64
 
 from netassay.errors import DataError
-from netassay.formats.contigs import canonical
+from netassay.formats.bases import canonical
 from netassay.formats.headings import CHROMOSOME, END, NAMES, START, column_of, place_of
 from netassay.formats.tables import NumberTable
 

@@ -14,8 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from netassay.errors import DataError
-from netassay.formats.bases import FOREIGN, UNKNOWN, encode
-from netassay.formats.contigs import known_as
+from netassay.formats.bases import FOREIGN, UNKNOWN, encode, known_as
 from netassay.formats.fasta import read_fasta, read_windows
 from netassay.formats.peak_tables import read_regions
 

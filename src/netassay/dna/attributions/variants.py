@@ -20,8 +20,7 @@ from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
 from netassay.dna.network.network import Network, predict
 from netassay.errors import DataError
-from netassay.formats.bases import UNKNOWN, decode, encode
-from netassay.formats.contigs import known_as
+from netassay.formats.bases import UNKNOWN, decode, encode, known_as
 from netassay.formats.fasta import Windows, read_windows
 from netassay.formats.vcf import LEFT_OUT, SCHEMA, read_alleles
 from netassay.numerics import devices

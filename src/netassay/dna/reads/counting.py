@@ -20,7 +20,7 @@ from netassay.dna.reads.segments import Segments, segments_of
 from netassay.dna.reads.tally import Tally
 from netassay.errors import DataError
 from netassay.formats.alignments import is_bam, read_alignments
-from netassay.formats.contigs import known_as
+from netassay.formats.bases import known_as
 from netassay.formats.fragments import read_fragments
 from netassay.pace import paced
 

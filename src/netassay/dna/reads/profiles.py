@@ -80,7 +80,7 @@ class Profiles:
 
 def write_profiles(profiles: Profiles, names: Sequence[str], lengths: dict[str, int], folder: Path) -> list[Path]:
     """Insertions at single bases as a bigWig for each group, named after it, in an existing folder."""
-    from netassay.formats.contigs import known_as
+    from netassay.formats.bases import known_as
     from netassay.formats.tracks import Stretch, Track, write_bigwig
 
     paths = []

@@ -13,8 +13,7 @@ import polars as pl
 from netassay.dna.agreement.overlap import by_coordinates
 from netassay.errors import DataError
 from netassay.files import whole_file
-from netassay.formats.bases import UNKNOWN
-from netassay.formats.contigs import known_as
+from netassay.formats.bases import UNKNOWN, known_as
 from netassay.formats.fasta import read_windows
 from netassay.formats.peak_tables import read_regions
 from netassay.formats.rows import read_rows
