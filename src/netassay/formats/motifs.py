@@ -1,4 +1,7 @@
-"""Motifs of DNA as counts of bases: position weight matrices, information content, consensus."""
+"""Motifs of DNA as counts of bases: position weight matrices, information content, consensus, tables.
+
+`Motifs` holds tensors; what draws a table of counts on a page is in NumPy, and loads no torch.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
+import numpy as np
+import polars as pl
 from jaxtyping import Bool, Float64, Int64
-from torch import Tensor
 
 from netassay.errors import DataError
-from netassay.formats.matrices import FLANK_BITS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNIFORM = (0.25, 0.25, 0.25, 0.25)
+
+FLANK_BITS = 0.25
+"""Columns at the ends with less information than this are a motif's flanks, not part of it."""
+
+LEAST_COLUMNS = 5
+"""Motifs with fewer columns between their flanks resemble anything and are not compared."""
+
+UNSURE = "unsure"
+"""Label of a motif that resembles a known one, but no more than permuted ones do."""
+
+Matrix = Float64[np.ndarray, "4 width"]
+"""Counts of A, C, G, T in each column; a column of zeros has no counts."""
 
 # Cavener (1987) over the bases A, C, G, T; the letter of two bases by their numbers
 _PAIRS = {(0, 1): "M", (0, 2): "R", (0, 3): "W", (1, 2): "S", (1, 3): "Y", (2, 3): "K"}
@@ -70,17 +87,17 @@ class Motifs:
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Columns of each motif up to the last that has counts; all of them where none has."""
-        columns = torch.arange(1, self.counts.shape[2] + 1)
-        last = (self.seen * columns).amax(1) if len(columns) else torch.zeros(len(self), dtype=torch.int64)
-        return tuple(torch.where(last > 0, last, len(columns)).tolist())
+        width = self.counts.shape[2]
+        return tuple(
+            max((i + 1 for i, filled in enumerate(row) if filled), default=width) for row in self.seen.tolist()
+        )
 
     @cached_property
     def pwm(self) -> Float64[Tensor, "motifs 4 width"]:
         """Shares of the four bases in each column; zeros for columns without counts."""
-        law = torch.tensor(self.background, dtype=torch.float64)[:, None]
-        raised = self.counts + self.pseudocount * law
+        raised = self.counts + self.pseudocount * self._law
         shares = raised / raised.sum(1, keepdim=True)
-        return torch.where(self.seen[:, None], shares, 0.0)
+        return shares.masked_fill(~self.seen[:, None], 0.0)
 
     @cached_property
     def information(self) -> Float64[Tensor, "motifs width"]:
@@ -88,9 +105,13 @@ class Motifs:
 
         Against equally frequent bases this is 2 + sum_b p_b log2 p_b (Schneider and Stephens 1990).
         """
-        law = torch.tensor(self.background, dtype=torch.float64)[:, None]
-        nats = torch.xlogy(self.pwm, self.pwm) - torch.xlogy(self.pwm, law)
+        nats = self.pwm.xlogy(self.pwm) - self.pwm.xlogy(self._law)
         return nats.sum(1) / math.log(2)
+
+    @property
+    def _law(self) -> Float64[Tensor, "4 1"]:
+        """The background as a column."""
+        return self.counts.double().new_tensor(self.background)[:, None]
 
     @property
     def heights(self) -> Float64[Tensor, "motifs 4 width"]:
@@ -109,7 +130,7 @@ class Motifs:
     @property
     def informative_lengths(self) -> Int64[Tensor, " motifs"]:
         """Columns between the flanks."""
-        return torch.tensor([stop - start for start, stop in self.spans], dtype=torch.int64)
+        return self.sites.long().new_tensor([stop - start for start, stop in self.spans])
 
     @cached_property
     def consensus(self) -> tuple[str, ...]:
@@ -124,7 +145,7 @@ class Motifs:
 
     def select(self, rows: Sequence[int]) -> Motifs:
         """These motifs, in this order."""
-        index = torch.tensor(list(rows), dtype=torch.int64)
+        index = self.sites.long().new_tensor(list(rows))
         names, titles = (tuple(words[i] for i in rows) for words in (self.names, self.titles))
         return Motifs(
             names,
@@ -140,16 +161,18 @@ class Motifs:
     def of_matrices(
         cls,
         names: Sequence[str],
-        matrices: Sequence[Tensor],
+        matrices: Sequence[Tensor | Matrix],
         sites: Sequence[int],
         titles: Sequence[str] = (),
         background: tuple[float, float, float, float] = UNIFORM,
     ) -> Self:
         """Motifs of matrices (4, own width)."""
+        import torch
+
         width = max((matrix.shape[1] for matrix in matrices), default=0)
         counts = torch.zeros(len(matrices), 4, width, dtype=torch.float64)
         for padded, matrix in zip(counts, matrices, strict=True):
-            padded[:, : matrix.shape[1]] = matrix
+            padded[:, : matrix.shape[1]] = torch.as_tensor(matrix)
         site_counts = torch.tensor(list(sites), dtype=torch.int64)
         return cls(tuple(names), counts, site_counts, tuple(titles), background)
 
@@ -163,7 +186,7 @@ def _check(motifs: Motifs) -> None:
         )
     if twice := [name for name, count in Counter(motifs.names).items() if count > 1]:
         raise DataError(f"motif {twice[0]!r} is there twice; give each its own name")
-    if not bool(torch.isfinite(counts).all()) or bool((counts < 0).any()):
+    if not bool(counts.isfinite().all()) or bool((counts < 0).any()):
         raise DataError("the counts of motifs hold values below 0 or not finite; give how often each base was seen")
     if min(motifs.background) <= 0 or abs(sum(motifs.background) - 1) > 1e-6:
         raise DataError(f"background {motifs.background}: give the shares of A, C, G and T, above 0, that sum to 1")
@@ -178,3 +201,73 @@ def _letter(column: Sequence[float]) -> str:
     if column[first] + column[second] > 0.75:
         return _PAIRS[min(first, second), max(first, second)]
     return "N"
+
+
+def information(counts: Matrix) -> Float64[np.ndarray, " width"]:
+    """Bits a column, 2 + sum_b p_b log2 p_b (Schneider and Stephens 1990); 0 for columns without counts."""
+    shares = _shares(counts)
+    nats = (shares * np.log(np.where(shares > 0, shares, 1.0))).sum(0) + np.log(4.0) * shares.sum(0)
+    return nats / np.log(2)
+
+
+def letter_heights(counts: Matrix) -> Matrix:
+    """Letters of a logo: each base's share of the bits of its column."""
+    return _shares(counts) * information(counts)
+
+
+def span(counts: Matrix) -> tuple[int, int]:
+    """First column and the one after the last that is not flank (`FLANK_BITS`); (0, 0) if there is none."""
+    columns = np.flatnonzero(information(counts) >= FLANK_BITS)
+    return (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
+
+
+def _shares(counts: Matrix) -> Matrix:
+    sums = counts.sum(0)
+    return np.divide(counts, sums, out=np.zeros_like(counts), where=sums > 0)
+
+
+def matrix_table(motifs: Motifs) -> pl.DataFrame:
+    """Counts, a row for each column with sites of each motif: motif, title, sites, position (from 0), A, C, G, T."""
+    index = motifs.seen.nonzero()
+    counts = motifs.counts.transpose(1, 2)[motifs.seen]
+    rows = index[:, 0].tolist()
+    return pl.DataFrame(
+        {
+            "motif": [motifs.names[i] for i in rows],
+            "title": [motifs.titles[i] for i in rows],
+            "sites": column(motifs.sites[index[:, 0]]),
+            "position": column(index[:, 1]),
+            **{base: column(counts[:, i]) for i, base in enumerate("ACGT")},
+        },
+        schema_overrides={"motif": pl.String, "title": pl.String},
+    )
+
+
+def matrices_of_table(table: pl.DataFrame) -> dict[str, Matrix]:
+    """Counts (4, own width) of each motif of a `matrix_table`, by name, in the order of their first rows."""
+    matrices = {}
+    for part in table.partition_by("motif", maintain_order=True):
+        positions = part["position"].to_numpy()
+        counts = np.zeros((4, int(positions.max()) + 1))
+        counts[:, positions] = part.select("A", "C", "G", "T").to_numpy().T
+        matrices[part["motif"][0]] = counts
+    return matrices
+
+
+def motifs_of_table(table: pl.DataFrame) -> Motifs:
+    """The motifs of a `matrix_table`, in the order of their first rows."""
+    matrices = matrices_of_table(table)
+    firsts = table.unique("motif", keep="first", maintain_order=True)
+    sites, titles = firsts["sites"].to_list(), firsts["title"].to_list()
+    return Motifs.of_matrices(list(matrices), list(matrices.values()), sites, titles)
+
+
+def cluster_motifs_of(clusters: pl.DataFrame, table: pl.DataFrame) -> Motifs:
+    """The merged motifs of `clusters` (columns cluster, sites), by the counts of a `matrix_table`."""
+    matrices, names = matrices_of_table(table), clusters["cluster"].to_list()
+    return Motifs.of_matrices(names, [matrices[name] for name in names], clusters["sites"].to_list())
+
+
+def column(values: Tensor) -> pl.Series:
+    """A tensor of one dimension as a column, its type kept."""
+    return pl.Series(values.numpy())

@@ -1,8 +1,8 @@
 """What the filters of a network look for.
 
 filters: motifs of a layer. match: known motifs that they resemble, with tomtom's p-values, and q-values.
-reproducibility: filters that other networks learned too, their clusters, and names of families of factors. matrices:
-motifs in tables. truth: how much of the grammar of a simulated atlas they recover.
+reproducibility: filters that other networks learned too, their clusters, and names of families of factors. truth: how
+much of the grammar of a simulated atlas they recover. Motifs themselves, and tables of them: `netassay.formats.motifs`.
 """
 
 from netassay.contents import contents

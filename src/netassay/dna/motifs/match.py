@@ -17,11 +17,10 @@ from jaxtyping import Float64
 from scipy import stats
 from torch import Tensor
 
-from netassay.dna.motifs.matrices import LEAST_COLUMNS, UNSURE
 from netassay.dna.motifs.tomtom import alignments, permuted_p_values
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
-from netassay.formats.motifs import Motifs
+from netassay.formats.motifs import LEAST_COLUMNS, UNSURE, Motifs
 
 
 def q_values(p: Float64[Tensor, "*shape"], tests: int | None = None) -> Float64[Tensor, "*shape"]:

@@ -17,9 +17,8 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from netassay.dna.motifs.match import NAMED, Matches, likeness, q_values_by_row
-from netassay.dna.motifs.matrices import LEAST_COLUMNS, UNSURE
 from netassay.errors import DataError
-from netassay.formats.motifs import Motifs
+from netassay.formats.motifs import LEAST_COLUMNS, UNSURE, Motifs
 
 SHARE = 0.88
 """Share of the other runs that must have a reproducible filter too (8 of 9, as in Maslova et al. 2020)."""

@@ -11,10 +11,9 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from netassay.dna.motifs.match import likeness, q_values_by_row
-from netassay.dna.motifs.matrices import LEAST_COLUMNS
 from netassay.dna.motifs.reproducibility import permute_columns
 from netassay.errors import DataError
-from netassay.formats.motifs import Motifs
+from netassay.formats.motifs import LEAST_COLUMNS, Motifs
 
 LEAST_BITS, LEAST_SITES = 8.0, 20
 """Minimum information between the flanks, and minimum number of sites, of a finding."""
@@ -85,8 +84,8 @@ def planted_motifs(truth: Mapping[str, pl.DataFrame]) -> Motifs:
     """The motifs that were written into a simulated atlas. Raises DataError for an atlas without truth."""
     table = _table(truth, "motifs")
     parts = {str(name[0]): part for name, part in table.group_by("factor", maintain_order=True)}
-    matrices = [torch.from_numpy(part.sort("position").select(*"ACGT").to_numpy().T.copy()) for part in parts.values()]
-    return Motifs.of_matrices(list(parts), [100 * matrix for matrix in matrices], [100] * len(parts))
+    matrices = [100 * part.sort("position").select(*"ACGT").to_numpy().T for part in parts.values()]
+    return Motifs.of_matrices(list(parts), matrices, [100] * len(parts))
 
 
 def recovery(

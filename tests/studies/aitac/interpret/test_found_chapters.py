@@ -9,10 +9,10 @@ import torch
 from netassay.dna.atlas.simulate import simulate_atlas
 from netassay.dna.motifs.filters import filter_motifs
 from netassay.dna.motifs.match import match_motifs
-from netassay.dna.motifs.matrices import cluster_motifs_of
 from netassay.dna.motifs.truth import planted_motifs
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
+from netassay.formats.motifs import cluster_motifs_of
 from netassay.interpreting import interpret
 from netassay.nets import AITAC
 from netassay.numerics.devices import generator

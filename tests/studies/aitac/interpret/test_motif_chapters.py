@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 import torch
 
-from netassay.dna.motifs.matrices import motifs_of_table
 from netassay.dna.network.layers import activations
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.formats.jaspar import read_database
 from netassay.formats.meme import read_meme, write_meme
+from netassay.formats.motifs import motifs_of_table
 from netassay.nets import AITAC
 from netassay.numerics.devices import generator
 from netassay.reporting import Figure, Note, Table, write_page

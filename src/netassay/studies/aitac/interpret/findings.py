@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
-from netassay.dna.motifs.matrices import UNSURE
+from netassay.formats.motifs import UNSURE, Motifs, motifs_of_table
 from netassay.runs import Run
 from netassay.studies.aitac.interpret.config import InterpretConfig, chapter_names
-
-if TYPE_CHECKING:
-    from netassay.formats.motifs import Motifs
 
 NOTE = "note"
 """Table of a chapter that could not be made: one sentence."""
@@ -62,9 +59,6 @@ def _chapter_summary(frames: Mapping[str, pl.DataFrame]) -> Any:
 
 def layer_motifs(tables: Mapping[str, pl.DataFrame], q: float = 0.05) -> Motifs:
     """The motifs of the tables of chapter motifs or second_layer, for a MEME file, titled with their factors."""
-    from netassay.dna.motifs.matrices import motifs_of_table
-    from netassay.formats.motifs import Motifs
-
     motifs, filters = motifs_of_table(tables["matrices"]), tables["filters"]
     like = factor_names(filters, q)
     titles = tuple(like.get(name, "") for name in motifs.names)

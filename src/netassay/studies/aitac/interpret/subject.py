@@ -16,7 +16,6 @@ from torch import Tensor
 
 from netassay.dna.motifs.filters import FilterMotifs, filter_motifs, well_predicted
 from netassay.dna.motifs.match import Matches, match_motifs
-from netassay.dna.motifs.matrices import UNSURE
 from netassay.dna.motifs.reproducibility import factor_names
 from netassay.dna.motifs.truth import matched_filters
 from netassay.dna.network.classes import FEWEST, no_correlation
@@ -26,7 +25,7 @@ from netassay.dna.network.losses import loss_of, offset_is_free, outputs_in_word
 from netassay.dna.network.network import predict
 from netassay.errors import DataError
 from netassay.formats.jaspar import GROUPS, read_database
-from netassay.formats.motifs import Motifs
+from netassay.formats.motifs import UNSURE, Motifs
 from netassay.inputs import refuse_odd_file
 from netassay.nets.sources import sources
 from netassay.numerics import devices

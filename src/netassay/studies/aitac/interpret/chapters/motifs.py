@@ -9,7 +9,6 @@ import torch
 
 from netassay.dna.motifs.filters import FilterMotifs, filter_motifs
 from netassay.dna.motifs.match import Matches
-from netassay.dna.motifs.matrices import LEAST_COLUMNS, column, matrix_table
 from netassay.dna.motifs.reproducibility import (
     Clusters,
     Reproduced,
@@ -21,7 +20,7 @@ from netassay.dna.motifs.reproducibility import (
 )
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.errors import DataError
-from netassay.formats.motifs import Motifs
+from netassay.formats.motifs import LEAST_COLUMNS, Motifs, column, matrix_table
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject

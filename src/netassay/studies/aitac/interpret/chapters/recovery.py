@@ -7,7 +7,6 @@ import math
 import polars as pl
 
 from netassay.dna.influence.pairs import interactions
-from netassay.dna.motifs.matrices import cluster_motifs_of
 from netassay.dna.motifs.truth import (
     PairRecovery,
     Recovery,
@@ -17,6 +16,7 @@ from netassay.dna.motifs.truth import (
 )
 from netassay.dna.network.losses import outputs_in_words
 from netassay.errors import DataError
+from netassay.formats.motifs import cluster_motifs_of
 from netassay.runs.facts import fact_table
 from netassay.studies.aitac.interpret.chapters.influence import reach
 from netassay.studies.aitac.interpret.config import InterpretConfig

@@ -9,8 +9,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from netassay.dna.motifs.matrices import UNSURE, matrices_of_table
-from netassay.formats.matrices import Matrix, letter_heights
+from netassay.formats.motifs import UNSURE, Matrix, letter_heights, matrices_of_table
 from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
 from netassay.reporting.logo import logos
 from netassay.reporting.palette import NETWORK, NULL

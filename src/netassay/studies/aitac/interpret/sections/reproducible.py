@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from netassay.dna.motifs.matrices import LEAST_COLUMNS, matrices_of_table
-from netassay.formats.matrices import letter_heights, span
+from netassay.formats.motifs import LEAST_COLUMNS, letter_heights, matrices_of_table, span
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
