@@ -20,8 +20,8 @@ from tangermeme import saturation_mutagenesis as peer
 from torch import Tensor, nn
 
 from netassay.dna.attributions.saturation import mutagenesis, mutants
+from netassay.dna.network.forms import plain
 from netassay.dna.network.network import predict
-from netassay.dna.network.plain import plain
 from netassay.formats.bases import one_hot
 from netassay.nets import AITAC
 

@@ -261,6 +261,15 @@ class AITAC(nn.Module):
         return getattr(self, f"{kind}{i}")
 
 
+def check_length(bases: int, length: int) -> None:
+    """ModelError for sequences of another length than the network's."""
+    if bases != length:
+        raise ModelError(
+            f"sequences of {bases} bases; this network takes {length}: cut or pad the sequences to its length, or "
+            "train one for theirs"
+        )
+
+
 def pooled_lengths(length: int) -> tuple[int, ...]:
     """Positions after each pooling: 251 gives 84, 21, 5. Raises ModelError if nothing is left."""
     lengths = []

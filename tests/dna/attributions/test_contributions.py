@@ -10,7 +10,7 @@ from small_networks import network, sequences
 from torch import nn
 
 from netassay.dna.attributions.contributions import METHODS, attribute
-from netassay.dna.network.plain import plain
+from netassay.dna.network.forms import plain
 from netassay.errors import ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 

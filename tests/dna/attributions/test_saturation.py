@@ -5,9 +5,8 @@ import torch
 from small_networks import draws, network, sequences
 from torch import nn
 
-from netassay.dna.attributions.saturation import mutagenesis
+from netassay.dna.attributions.saturation import Reach, mutagenesis
 from netassay.dna.network.network import contrast, readout
-from netassay.dna.network.reach import Reach
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 

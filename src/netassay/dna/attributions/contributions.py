@@ -18,9 +18,17 @@ from torch import Tensor, nn
 from netassay.dna.atlas.nulls import shuffle_dinucleotides
 from netassay.dna.attributions.saturation import mutagenesis
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.forms import Readout, as_codes, check_batch
-from netassay.dna.network.network import BATCH, Network, Output, evaluating, form_of
-from netassay.dna.network.plain import BothStrands, Exponential, combined, plain
+from netassay.dna.network.forms import (
+    BothStrands,
+    Exponential,
+    Readout,
+    as_codes,
+    check_batch,
+    combined,
+    form_of,
+    plain,
+)
+from netassay.dna.network.network import BATCH, Network, Output, evaluating
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
 from netassay.numerics import devices

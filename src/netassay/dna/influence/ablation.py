@@ -28,7 +28,7 @@ from netassay.dna.network.forms import Readout, as_codes, check_batch
 from netassay.dna.network.network import Network
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import one_hot, reverse_complement
-from netassay.nets.sequence_cnn import AITAC
+from netassay.nets.sequence_cnn import AITAC, check_length
 
 _WINDOWS = 3  # pooling windows of the second layer at a time
 
@@ -53,11 +53,7 @@ class FirstLayer:
             self.rising = torch.where(scale < 0, -1.0, 1.0)
 
     def maps(self, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, "positions n filters"]:
-        if codes.shape[1] != self.model.length:
-            raise ModelError(
-                f"sequences of {codes.shape[1]} bases; this network takes {self.model.length}: cut or pad them "
-                "to its length"
-            )
+        check_length(codes.shape[1], self.model.length)
         return self.folded.up_to(1, codes)
 
     def published_fill(self, codes: UInt8[Tensor, "n length"]) -> Float[Tensor, " filters"]:

@@ -1,10 +1,9 @@
 """A network that reads DNA, ready to use.
 
 network: a module, how to run it, the names of its outputs, and which number of them is explained. forms, loading:
-modules and sequences of other forms, and from files. folded: the fast algorithms for AI-TAC. losses, evaluate: how far
-predictions are from the heights, and what a loss leaves free. layers, activation, reach: the convolutions of any
-module, the bases that each sees, where they are read, the effects of a change of one base. plain, reduced: the same
-network built from PyTorch's own modules, or with fewer filters.
+modules and sequences of other forms, AI-TAC as plain modules; networks from files. folded: the fast algorithms for AI-TAC. losses, evaluate: how far
+predictions are from the heights, and what a loss leaves free. layers, activation: the convolutions of any module, the
+bases that each sees, where they are read. reduced: the same network with fewer filters.
 """
 
 from netassay.contents import contents

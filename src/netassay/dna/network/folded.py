@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int32, UInt8
 from torch import Tensor, nn
 
-from netassay.errors import ModelError
 from netassay.formats.bases import UNKNOWN, reverse_complement
 from netassay.nets.sequence_cnn import (
     AITAC,
     STAGES,
     Transforms,
+    check_length,
     correlate_transformed,
     pooled_lengths,
     pooling_positions,
@@ -109,8 +109,7 @@ class _Convolution(NamedTuple):
 
     def __call__(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "pooled batch outputs"]:
         sums = self.sums(h)
-        best = sums.new_empty(len(sums) // self.pool, *sums.shape[1:])
-        return greatest_of_windows(sums, self.pool, best).add_(self.bias)
+        return greatest_of_windows(sums, self.pool).add_(self.bias)
 
     def sums(self, h: Float[Tensor, "length batch inputs"]) -> Float[Tensor, "positions batch outputs"]:
         """Before pooling and bias."""
@@ -133,7 +132,7 @@ class Folded:
         self.length, self.both_strands = model.length, model.reverse_complement
         lengths = (model.length, *pooled_lengths(model.length))
         exponential = model.first_activation == "exponential"
-        scales, shifts = zip(*(_scale_and_shift(model.get_submodule(f"norm{i}")) for i in (1, 2, 3)), strict=True)
+        scales, shifts = zip(*(scale_and_shift(model.get_submodule(f"norm{i}")) for i in (1, 2, 3)), strict=True)
         convolutions: list[nn.Conv1d] = [getattr(model, f"convolution{i}") for i in (1, 2, 3)]
         # the sign of each channel that is not yet part of the weights before
         sign = torch.ones(4, device=scales[0].device, dtype=torch.float64)
@@ -160,11 +159,7 @@ class Folded:
 
     @torch.no_grad()
     def __call__(self, codes: UInt8[Tensor, "batch length"]) -> Float[Tensor, "batch outputs"]:
-        if codes.shape[1] != self.length:
-            raise ModelError(
-                f"sequences of {codes.shape[1]} bases; this network takes {self.length}: cut or pad the sequences to "
-                "its length, or train one for theirs"
-            )
+        check_length(codes.shape[1], self.length)
         if not self.both_strands:
             return self._outputs(codes)
         return (self._outputs(codes) + self._outputs(reverse_complement(codes))) / 2
@@ -219,17 +214,20 @@ def _prepare(weight: Tensor, bias: Tensor, length: int, pool: int, dtype: torch.
 
 
 def greatest_of_windows(
-    x: Float[Tensor, "positions batch channels"], pool: int, best: Float[Tensor, "windows batch channels"]
+    x: Float[Tensor, "positions batch channels"],
+    pool: int,
+    best: Float[Tensor, "windows batch channels"] | None = None,
 ) -> Float[Tensor, "windows batch channels"]:
-    """The maximum of each window, written to `best`."""
+    """The maximum of each window, written to `best` if given."""
     windows = x.view(-1, pool, *x.shape[1:])
-    torch.maximum(windows[:, 0], windows[:, 1], out=best)
+    best = torch.maximum(windows[:, 0], windows[:, 1], out=best)
     for i in range(2, pool):
         torch.maximum(best, windows[:, i], out=best)
     return best
 
 
-def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """A batch norm in evaluation mode: what channels are multiplied by, and what is added, in float64."""
     assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
     scale = _double(norm.weight) / (_double(norm.running_var) + norm.eps).sqrt()
     return scale, _double(norm.bias) - scale * _double(norm.running_mean)

@@ -1,8 +1,13 @@
-"""Sequences as codes of bases, and modules whose inputs or outputs have another form."""
+"""Sequences as codes of bases, modules whose inputs or outputs have another form, AI-TAC as plain modules.
+
+Plain are PyTorch's own modules, for tools that attach rules to modules (DeepLIFT).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
+from itertools import chain
 from typing import Any, get_args
 
 import torch
@@ -12,6 +17,7 @@ from torch import Tensor, nn
 from netassay.dna.network.choices import Layout
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import UNKNOWN
+from netassay.nets.sequence_cnn import AITAC, STAGES
 
 
 def as_codes(
@@ -141,3 +147,58 @@ def _remedy(answer: Any) -> str:
     if isinstance(answer, Tensor) and answer.ndim > 2:
         return "a function such as readout=lambda y: y.mean(2), the mean over the third axis"
     return "readout= a function that picks them from what the module returns"
+
+
+def form_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and dtype of a model's weights, and so of its inputs; CPU and float32 without weights."""
+    tensors = (t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
+    like = next(tensors, torch.empty(0))
+    return like.device, like.dtype
+
+
+class Exponential(nn.Module):
+    """exp(x), as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.exp()
+
+
+class BothStrands(nn.Module):
+    """Mean output of a module over each one-hot sequence and its reverse complement."""
+
+    def __init__(self, strand: nn.Module) -> None:
+        super().__init__()
+        self.strand = strand
+
+    def forward(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "batch outputs"]:
+        return (self.strand(x) + self.strand(x.flip(1, 2))) / 2
+
+
+def plain(model: AITAC) -> nn.Module:
+    """A copy of `model` in evaluation mode with the same outputs, in the order of the paper: activation, then pooling.
+
+    Convolutions, activations, poolings, norms and linear layers are modules, not function calls, so that each can have
+    a rule. Weights are copies without gradients.
+    """
+    layers: list[nn.Module] = []
+    for i, stage in enumerate(STAGES, 1):
+        exponential = i == 1 and model.first_activation == "exponential"
+        layers += [
+            getattr(model, f"convolution{i}"),
+            Exponential() if exponential else nn.ReLU(),
+            nn.MaxPool1d(stage.pool, padding=1),
+            getattr(model, f"norm{i}"),
+        ]
+    layers += [nn.Flatten(), model.hidden1, nn.ReLU(), model.hidden2, nn.ReLU(), model.output]
+    strand = nn.Sequential(*deepcopy(layers))
+    module = BothStrands(strand) if model.reverse_complement else strand
+    return module.eval().requires_grad_(False)
+
+
+def combined(model: nn.Module, weights: Float[Tensor, "outputs k"]) -> nn.Module:
+    """`model` followed by a combination of its outputs."""
+    device, dtype = form_of(model)
+    last = nn.utils.skip_init(nn.Linear, *weights.shape, bias=False, device=device, dtype=dtype)
+    with torch.no_grad():
+        last.weight.copy_(weights.T)
+    return nn.Sequential(model, last.requires_grad_(False))

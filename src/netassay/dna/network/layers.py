@@ -24,6 +24,7 @@ from netassay.formats.bases import reverse_complement
 from netassay.nets.sequence_cnn import (
     AITAC,
     STAGES,
+    check_length,
     correlate_transformed,
     pooled_lengths,
     transformed_taps,
@@ -276,10 +277,7 @@ def replaced(model: nn.Module, name: str, change: Callable[[Tensor], Tensor]) ->
 
 
 def _of_aitac(model: AITAC, name: str, length: int) -> Layer:
-    if length != model.length:
-        raise ModelError(
-            f"sequences of {length} bases; this network takes {model.length}: cut or pad the sequences to its length"
-        )
+    check_length(length, model.length)
     matched = re.fullmatch(r"convolution([123])", name)
     assert matched is not None
     i = int(matched[1])

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from operator import index
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.folded import Folded
-from netassay.dna.network.forms import Readout, Shaped
+from netassay.dna.network.forms import Readout, Shaped, form_of
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
@@ -243,13 +242,6 @@ class Network:
         """Evaluation mode, no gradients and the precision inside; the mode of every module as it was afterwards."""
         with evaluating(self.model), torch.inference_mode(), autocast(self.device, self.precision):
             yield
-
-
-def form_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Device and dtype of a model's weights, and so of its inputs; CPU and float32 without weights."""
-    tensors = (t for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
-    like = next(tensors, torch.empty(0))
-    return like.device, like.dtype
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
