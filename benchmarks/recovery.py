@@ -30,8 +30,7 @@ from netassay.dna.motifs.truth import (
     pair_recovery,
     recovery,
 )
-from netassay.dna.network.losses import offset_is_free, pearson_rows
-from netassay.dna.network.network import Network, predict
+from netassay.dna.network.network import Network, offset_is_free, pearson_rows, predict
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES
 from netassay.numerics.devices import generator

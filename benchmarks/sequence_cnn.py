@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netassay import pearson_loss
-from netassay.dna.network.folded import Folded
+from netassay.dna.network.forms import Folded
 from netassay.dna.network.network import predict
 from netassay.nets import AITAC
 from netassay.numerics.memory import peak_bytes

@@ -93,9 +93,9 @@ from netassay.dna.motifs.reproducibility import cluster_motifs as cluster_motifs
 from netassay.dna.motifs.reproducibility import reproducible_filters as reproducible_filters
 from netassay.dna.motifs.truth import pair_recovery as pair_recovery
 from netassay.dna.motifs.truth import recovery as recovery
-from netassay.dna.network.losses import pearson_loss as pearson_loss
-from netassay.dna.network.losses import pearson_rows as pearson_rows
 from netassay.dna.network.network import Network as Network
+from netassay.dna.network.network import pearson_loss as pearson_loss
+from netassay.dna.network.network import pearson_rows as pearson_rows
 from netassay.dna.network.reduced import reduced_network as reduced_network
 from netassay.formats.corpus import read_corpus as read_corpus
 from netassay.formats.corpus import read_in_parts as read_in_parts

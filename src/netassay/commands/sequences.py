@@ -139,8 +139,7 @@ def variants(
         require_ending(Path(out))
     if null < 0:
         raise ConfigError(f"--null {null}: give 0 or more random changes")
-    from netassay.dna.network.losses import loss_of, offset_is_free
-    from netassay.dna.network.network import Network
+    from netassay.dna.network.network import Network, loss_of, offset_is_free
     from netassay.studies.aitac.answers import variant_effects
 
     model = network_of(run, store, **network)

@@ -9,7 +9,7 @@ from torch import nn
 
 from netassay import influence
 from netassay.dna.influence.ablation import Ablation
-from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.network import pearson_rows
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import one_hot
 

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from netassay.dna.network.evaluate import CLASSES, class_of, height_spread, rank_scores, rescaled, scores
-from netassay.dna.network.losses import pearson_rows
+from netassay.dna.network.network import pearson_rows
 from netassay.studies.aitac.assay import class_table
 
 

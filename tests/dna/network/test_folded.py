@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from netassay.dna.network.folded import Folded
+from netassay.dna.network.forms import Folded
 from netassay.errors import ModelError
 from netassay.formats.bases import one_hot
 from netassay.nets import AITAC

@@ -12,8 +12,15 @@ from netassay.dna.attributions.saturation import mutagenesis
 from netassay.dna.influence.pairs import interactions
 from netassay.dna.influence.singles import influence
 from netassay.dna.influence.synthetic import spacing
-from netassay.dna.network.losses import LESS_MEAN, offset_is_free, outputs_in_words
-from netassay.dna.network.network import Network, contrast, less_mean, predict
+from netassay.dna.network.network import (
+    LESS_MEAN,
+    Network,
+    contrast,
+    less_mean,
+    offset_is_free,
+    outputs_in_words,
+    predict,
+)
 
 LENGTH = 50
 ACGT = torch.eye(4)

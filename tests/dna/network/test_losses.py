@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 import netassay
-from netassay.dna.network.losses import is_one_of_k, loss_named, pearson_loss, pearson_rows
+from netassay.dna.network.network import is_one_of_k, loss_named, pearson_loss, pearson_rows
 
 
 def rows(n=20, k=7, seed=0):

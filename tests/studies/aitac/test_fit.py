@@ -11,8 +11,7 @@ from easy_atlas import SMALL, easy_atlas
 from memory import Memory
 
 from netassay import training
-from netassay.dna.network.losses import pearson_loss, pearson_rows
-from netassay.dna.network.network import predict
+from netassay.dna.network.network import pearson_loss, pearson_rows, predict
 from netassay.errors import ConfigError, DataError
 from netassay.nets import AITAC
 from netassay.performing import perform, summarise

@@ -9,7 +9,7 @@ from toy_atlas import write_fasta
 
 from netassay import AitacConfig, build_atlas, perform
 from netassay.dna.network.evaluate import scores
-from netassay.dna.network.losses import binary_cross_entropy, is_labels
+from netassay.dna.network.network import is_labels, loss_named
 from netassay.errors import DataError
 from netassay.studies.aitac.config import tiny
 from netassay.studies.aitac.pages import sections
@@ -19,7 +19,9 @@ def test_binary_cross_entropy_by_hand():
     draw = np.random.default_rng(0)
     logits, labels = draw.standard_normal((6, 3)), (draw.random((6, 3)) < 0.4).astype(float)
     by_hand = -(labels * np.log(expit(logits)) + (1 - labels) * np.log(expit(-logits))).mean()
-    assert binary_cross_entropy(torch.tensor(logits), torch.tensor(labels)).item() == pytest.approx(by_hand)
+    assert loss_named("binary_cross_entropy")(torch.tensor(logits), torch.tensor(labels)).item() == pytest.approx(
+        by_hand
+    )
     assert is_labels(torch.tensor(labels)) and not is_labels(torch.ones(2, 2)) and not is_labels(torch.rand(2, 2))
 
 

@@ -26,8 +26,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.folded import greatest_of_windows, scale_and_shift
-from netassay.dna.network.forms import Readout, as_codes, check_batch
+from netassay.dna.network.forms import Readout, as_codes, check_batch, greatest_of_windows, scale_and_shift
 from netassay.dna.network.network import BATCH, Network, Output
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 from netassay.nets.sequence_cnn import (

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 
 from netassay.dna.influence.any_layer import AnyLayer
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.folded import Folded, greatest_of_windows
-from netassay.dna.network.forms import Readout, as_codes, check_batch
+from netassay.dna.network.forms import Folded, Readout, as_codes, check_batch, greatest_of_windows
 from netassay.dna.network.network import Network
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import one_hot, reverse_complement

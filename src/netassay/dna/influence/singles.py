@@ -25,9 +25,8 @@ from torch import Tensor, nn
 
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill, Removal
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.classes import FEWEST
 from netassay.dna.network.forms import Readout, check_heights
-from netassay.dna.network.network import Network
+from netassay.dna.network.network import Network, unit_rows
 from netassay.errors import DataError
 
 _SETS = 32  # sets whose statistics are taken together
@@ -212,7 +211,7 @@ class _Sums:
         intact = removal.intact.double()
         self.with_heights = heights is not None
         observed = torch.full_like(intact, torch.nan) if heights is None else heights.double()
-        defined = _unit(intact).isfinite().all(1) & _unit(observed).isfinite().all(1)
+        defined = unit_rows(intact).isfinite().all(1) & unit_rows(observed).isfinite().all(1)
         self.peaks += len(intact)
         self.undefined += int((~defined).sum())
         changes, squares = [], []
@@ -283,7 +282,7 @@ class _Moments:
         self.height_squared += above.square().sum(0)
         self.height_loss += torch.einsum("nc,snc->sc", above, loss)
 
-        v, e = _unit(observed), _unit(intact) - _unit(without)
+        v, e = unit_rows(observed), unit_rows(intact) - unit_rows(without)
         change = torch.einsum("snc,nc->ns", e, v)  # r_i - r_i^(f)
         finite = change.isfinite()
         self.known += finite.sum(0)
@@ -337,15 +336,6 @@ class _Moments:
         scatter_v = self.vv - torch.outer(self.v, self.v) / count
         variance = torch.einsum("sab,sab->s", scatter_e, scatter_v) / (n.square() * (n - 1))
         return torch.where(variance > 0, variance.clamp(min=0).sqrt(), torch.nan)
-
-
-def _unit(rows: Float64[Tensor, "*sets n outputs"]) -> Float64[Tensor, "*sets n outputs"]:
-    """Rows centred and of norm 1; NaN where a row is constant or not finite, or has too few values to correlate."""
-    if rows.shape[-1] < FEWEST:
-        return torch.full_like(rows, torch.nan)
-    centred = rows - rows.mean(-1, keepdim=True)
-    constant = (rows == rows[..., :1]).all(-1, keepdim=True)
-    return torch.where(constant, torch.nan, centred / centred.norm(dim=-1, keepdim=True))
 
 
 def _correlation(

@@ -11,8 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.folded import KINDS, LETTERS, WORD, starts, words
-from netassay.dna.network.forms import as_codes, check_batch, check_heights
+from netassay.dna.network.forms import KINDS, LETTERS, WORD, as_codes, check_batch, check_heights, starts, words
 from netassay.dna.network.layers import Activation, Field, Layer, find_layer
 from netassay.dna.network.network import BATCH, Network, evaluating
 from netassay.errors import DataError

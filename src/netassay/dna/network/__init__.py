@@ -1,9 +1,9 @@
 """A network that reads DNA, ready to use.
 
-network: a module, how to run it, the names of its outputs, and which number of them is explained. forms, loading:
-modules and sequences of other forms, AI-TAC as plain modules; networks from files. folded: the fast algorithms for AI-TAC. losses, evaluate: how far
-predictions are from the heights, and what a loss leaves free. layers, activation: the convolutions of any module, the
-bases that each sees, where they are read. reduced: the same network with fewer filters.
+network: a module, how to run it, the names of its outputs, and which number of them is explained; losses, and what each
+leaves free. forms: modules and sequences of other forms, AI-TAC fast and as plain modules. loading: networks from
+files. evaluate: how far predictions are from the heights. layers, activation: the convolutions of any module, the bases
+that each sees, where they are read. reduced: the same network with fewer filters.
 """
 
 from netassay.contents import contents
@@ -14,8 +14,8 @@ __getattr__, __dir__, __all__ = contents(
         "Network": "netassay.dna.network.network",
         "network_of_files": "netassay.dna.network.loading",
         "predict": "netassay.dna.network.network",
-        "pearson_loss": "netassay.dna.network.losses",
-        "pearson_rows": "netassay.dna.network.losses",
+        "pearson_loss": "netassay.dna.network.network",
+        "pearson_rows": "netassay.dna.network.network",
         "scores": "netassay.dna.network.evaluate",
         "rank_scores": "netassay.dna.network.evaluate",
         "find_layer": "netassay.dna.network.layers",

@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from netassay.dna.network.classes import CLASSES, WELL
-from netassay.dna.network.losses import pearson_rows
-from netassay.dna.network.network import less_mean
+from netassay.dna.network.network import less_mean, pearson_rows
 from netassay.numerics.ranking import average_precision, roc_area
 
 CENTRED = "cell_r_mean_centred"

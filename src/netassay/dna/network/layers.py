@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from netassay.dna.network.activation import Place, place_of
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.folded import WORD, Folded, look_up, tap_sums, words
-from netassay.dna.network.forms import as_codes
+from netassay.dna.network.forms import WORD, Folded, as_codes, look_up, tap_sums, words
 from netassay.dna.network.network import BATCH, Network, evaluating
 from netassay.errors import ModelError
 from netassay.formats.bases import reverse_complement

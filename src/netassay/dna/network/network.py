@@ -1,4 +1,4 @@
-"""A network ready to use: a module, how to run it, the names of its outputs, and which of them is explained.
+"""A network ready to use: a module, how to run it, which of its outputs is explained, and the losses that train it.
 
 Every function that runs a network takes a module, or a `Network` where it needs more description.
 """
@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from operator import index
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
-from netassay.dna.network.folded import Folded
-from netassay.dna.network.forms import Readout, Shaped, form_of
+from netassay.dna.network.classes import FEWEST
+from netassay.dna.network.forms import Folded, Readout, Shaped, form_of
 from netassay.errors import DataError, ModelError
 from netassay.formats.bases import one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
@@ -316,3 +317,117 @@ def predict(
             outputs.append(network.read(output).cpu())
     # a clone made outside inference mode is an ordinary tensor
     return torch.cat(outputs).clone() if outputs else torch.empty(0)
+
+
+FREE = ("pearson", "cross_entropy")
+"""Losses that stay the same when all outputs of a peak rise together: correlation across cell types, softmax."""
+
+LESS_MEAN = "outputs less their mean over the cell types of the peak"
+"""How outputs are reported under these losses, in words."""
+
+
+def outputs_in_words(subtracted: bool) -> str:
+    """How outputs are reported, in words: less their mean, or as they are."""
+    return LESS_MEAN if subtracted else "outputs as the network gives them"
+
+
+def offset_is_free(loss: str) -> bool:
+    """Whether a network trained by this loss may add any number to a peak's row of outputs."""
+    return loss in FREE
+
+
+def loss_of(module: str, loss: str) -> str:
+    """The loss of a user's network; where it is not given, that of AI-TAC (no module) is a correlation."""
+    return loss or ("mse" if module else "pearson")
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def pearson_loss(
+    prediction: Float[Tensor, "peaks cell_types"], observed: Float[Tensor, "peaks cell_types"]
+) -> Float[Tensor, ""]:
+    """Mean over peaks of 1 - Pearson correlation across cell types.
+
+    The correlation is the cosine of the centred rows, each norm at least 1e-6: a constant row counts as r = 0 and
+    moves no weight. Free of scale and offset of each row.
+
+    Args:
+        prediction: (peaks, cell types).
+        observed: (peaks, cell types).
+
+    Returns:
+        The loss, 0 to 2.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import torch, netassay
+        >>> round(float(netassay.pearson_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 1.0]]))), 5)
+        2.0
+    """
+    a, b = (rows - rows.mean(dim=1, keepdim=True) for rows in (prediction, observed))
+    return (1 - F.cosine_similarity(a, b, dim=1, eps=1e-6)).mean()
+
+
+def pearson_rows(
+    prediction: Float[Tensor, "rows columns"], observed: Float[Tensor, "rows columns"]
+) -> Float[Tensor, " rows"]:
+    """Pearson correlation of each row, in double precision.
+
+    Args:
+        prediction: (rows, columns).
+        observed: (rows, columns).
+
+    Returns:
+        (rows,); NaN where a row is constant or not finite, and for fewer than three columns, where the correlation is
+        1 or -1 whatever the values.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import torch, netassay
+        >>> one, other = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 4.0, 6.0]])
+        >>> round(float(netassay.pearson_rows(one, other)), 6)
+        1.0
+    """
+    return (unit_rows(prediction.double()) * unit_rows(observed.double())).sum(dim=1).clamp(-1, 1)
+
+
+def unit_rows(rows: Float[Tensor, "*n outputs"]) -> Float[Tensor, "*n outputs"]:
+    """Rows centred and of norm 1; NaN where a row is constant or not finite, or has too few values to correlate."""
+    if rows.shape[-1] < FEWEST:
+        return torch.full_like(rows, torch.nan)
+    centred = less_mean(rows)
+    constant = (rows == rows[..., :1]).all(-1, keepdim=True)
+    return torch.where(constant, torch.nan, centred / centred.norm(dim=-1, keepdim=True))
+
+
+def loss_named(name: str, smoothing: float = 0.0) -> Loss:
+    """The loss of that name, a mean over peaks (rows) of prediction and observed heights.
+
+    mse: squared error, also the mean over cell types. poisson: negative log likelihood without its constant,
+    exp(prediction) the rate, heights from 0 up. binary_cross_entropy: - log of the logistic chance of each label, in
+    nats, also the mean over labels; a peak may have several. cross_entropy: - log softmax at the cell type in which the
+    peak is open, in nats; heights are one-hot.
+    """
+    losses: dict[str, Loss] = {
+        "pearson": pearson_loss,
+        "mse": F.mse_loss,
+        "poisson": partial(F.poisson_nll_loss, log_input=True),
+        "binary_cross_entropy": F.binary_cross_entropy_with_logits,
+        "cross_entropy": partial(F.cross_entropy, label_smoothing=smoothing),
+    }
+    return losses[name]
+
+
+def is_one_of_k(heights: Float[Tensor, "peaks cell_types"]) -> bool:
+    """Whether every peak is open (1) in exactly one of several cell types and closed (0) in the others."""
+    return heights.shape[1] > 1 and bool(((heights == 0) | (heights == 1)).all() and (heights.sum(dim=1) == 1).all())
+
+
+def is_labels(heights: Float[Tensor, "peaks cell_types"]) -> bool:
+    """Whether every height is 0 or 1, and both occur."""
+    return bool(((heights == 0) | (heights == 1)).all() and (heights == 0).any() and (heights == 1).any())

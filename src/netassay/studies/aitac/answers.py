@@ -19,8 +19,7 @@ from netassay.dna.attributions.contributions import Attributions, Method, attrib
 from netassay.dna.attributions.variants import Mismatches, VariantEffects
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout
-from netassay.dna.network.losses import offset_is_free
-from netassay.dna.network.network import Network, contrast, predict
+from netassay.dna.network.network import Network, contrast, offset_is_free, predict
 from netassay.errors import ConfigError, DataError
 from netassay.numerics import devices
 from netassay.runs import Run

@@ -16,8 +16,7 @@ from netassay.dna.ceiling.limit import ceiling_of
 from netassay.dna.ceiling.verdict import beyond_means
 from netassay.dna.network import evaluate
 from netassay.dna.network.classes import CLASSES
-from netassay.dna.network.losses import offset_is_free, pearson_rows
-from netassay.dna.network.network import predict
+from netassay.dna.network.network import offset_is_free, pearson_rows, predict
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.devices import generator
 from netassay.runs import Run, State

@@ -18,8 +18,7 @@ from netassay.dna.atlas import nulls
 from netassay.dna.atlas.atlas import Atlas, Split, with_values
 from netassay.dna.atlas.named import find_atlas
 from netassay.dna.network.evaluate import scores
-from netassay.dna.network.losses import is_labels, is_one_of_k, loss_named, offset_is_free
-from netassay.dna.network.network import Network, autocast, predict
+from netassay.dna.network.network import Network, autocast, is_labels, is_one_of_k, loss_named, offset_is_free, predict
 from netassay.errors import DataError
 from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC

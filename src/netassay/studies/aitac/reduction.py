@@ -8,8 +8,7 @@ import polars as pl
 from torch import Tensor
 
 from netassay.dna.network.evaluate import scores
-from netassay.dna.network.losses import offset_is_free
-from netassay.dna.network.network import predict
+from netassay.dna.network.network import offset_is_free, predict
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Material, network_of
 from netassay.studies.aitac.weights import Start

@@ -21,8 +21,7 @@ from netassay.dna.motifs.truth import matched_filters
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.dna.network.layers import called_convolutions
 from netassay.dna.network.loading import network_of_files
-from netassay.dna.network.losses import loss_of, offset_is_free, outputs_in_words, pearson_rows
-from netassay.dna.network.network import predict
+from netassay.dna.network.network import loss_of, offset_is_free, outputs_in_words, pearson_rows, predict
 from netassay.errors import DataError
 from netassay.formats.jaspar import GROUPS, read_database
 from netassay.formats.motifs import UNSURE, Motifs

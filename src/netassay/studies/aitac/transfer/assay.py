@@ -17,8 +17,7 @@ from netassay.dna.agreement.overlap import by_sequence
 from netassay.dna.atlas.atlas import Atlas
 from netassay.dna.atlas.named import find_atlas
 from netassay.dna.network import evaluate
-from netassay.dna.network.losses import is_one_of_k, outputs_in_words, pearson_rows
-from netassay.dna.network.network import predict
+from netassay.dna.network.network import is_one_of_k, outputs_in_words, pearson_rows, predict
 from netassay.errors import DataError
 from netassay.numerics.devices import generator
 from netassay.runs import RunWriter, Store

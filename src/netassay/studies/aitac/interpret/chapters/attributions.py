@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from netassay.dna.attributions.contributions import METHODS, TOLERANCE, Method, attribute, shuffled_weights, site_auroc
-from netassay.dna.network.losses import pearson_rows
-from netassay.dna.network.network import Network, contrast
+from netassay.dna.network.network import Network, contrast, pearson_rows
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import decode
 from netassay.studies.aitac.interpret.config import InterpretConfig

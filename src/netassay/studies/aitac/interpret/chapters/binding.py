@@ -17,7 +17,7 @@ from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.motifs.match import likeness, q_values_by_row
 from netassay.dna.motifs.reproducibility import permute_columns
-from netassay.dna.network.losses import outputs_in_words
+from netassay.dna.network.network import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.bases import FOREIGN, encode
 from netassay.formats.fasta import read_fasta

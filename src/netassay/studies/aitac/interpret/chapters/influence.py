@@ -18,8 +18,7 @@ from netassay.dna.influence.singles import Influence, influence_of
 from netassay.dna.influence.synthetic import spacing
 from netassay.dna.motifs.match import q_values
 from netassay.dna.motifs.truth import planted_motifs
-from netassay.dna.network.losses import outputs_in_words
-from netassay.dna.network.network import Network
+from netassay.dna.network.network import Network, outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.motifs import Motifs
 from netassay.nets.sequence_cnn import STAGES

@@ -14,7 +14,7 @@ from netassay.dna.motifs.truth import (
     pair_recovery,
     recovery,
 )
-from netassay.dna.network.losses import outputs_in_words
+from netassay.dna.network.network import outputs_in_words
 from netassay.errors import DataError
 from netassay.formats.motifs import cluster_motifs_of
 from netassay.runs.facts import fact_table
