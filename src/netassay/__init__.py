@@ -133,7 +133,7 @@ __getattr__, __dir__, __all__ = contents(
         "reproducible_filters": "netassay.dna.motifs.reproducibility",
         "cluster_motifs": "netassay.dna.motifs.reproducibility",
         "reduced_network": "netassay.dna.network.reduced",
-        "reduced_config": "netassay.studies.aitac.weights",
+        "reduced_config": "netassay.studies.aitac.start",
         "recovery": "netassay.dna.motifs.truth",
         "pair_recovery": "netassay.dna.motifs.truth",
         "influence": "netassay.dna.influence.singles",

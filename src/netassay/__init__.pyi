@@ -121,8 +121,8 @@ from netassay.studies.aitac.answers import predict_sequences as predict_sequence
 from netassay.studies.aitac.answers import variant_effects as variant_effects
 from netassay.studies.aitac.config import AitacConfig as AitacConfig
 from netassay.studies.aitac.interpret.config import InterpretConfig as InterpretConfig
+from netassay.studies.aitac.start import reduced_config as reduced_config
 from netassay.studies.aitac.transfer.config import TransferConfig as TransferConfig
-from netassay.studies.aitac.weights import reduced_config as reduced_config
 from netassay.studies.capacity.config import CapacityConfig as CapacityConfig
 from netassay.studies.edge.config import EdgeConfig as EdgeConfig
 from netassay.studies.edge.stepsize.config import StepSizeConfig as StepSizeConfig

@@ -190,7 +190,7 @@ def reduce(
         >>> str(netassay.reduce("aitac-1a2b3c", filters="1,2", epochs=1, threads=1).state)
         'finished'
     """
-    from netassay.studies.aitac.weights import reduced_config
+    from netassay.studies.aitac.start import reduced_config
 
     opened = find_run(run, store)
     config = reduced_config(opened, filters, epochs=epochs, learning_rate=learning_rate, seed=seed, device=device)

@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from netassay.runs.run import Run
+
 _OLD_WORDS = {"yes": True, "True": True, "no": False, "False": False}
 _OLD_NUMBER = re.compile(r"(0|[1-9]\d{0,17})(\.\d+)?")
 
@@ -42,6 +44,11 @@ def facts_of(table: pl.DataFrame, *, lists: Collection[str] = ()) -> dict[str, A
         name: [word for word in value.split(", ") if word] if name in lists else _typed(value)
         for name, value in table.iter_rows()
     }
+
+
+def stored_facts(run: Run, table: str) -> dict[str, Any]:
+    """The facts of a table of a run; empty before it is written."""
+    return facts_of(run.table(table)) if table in run.tables() else {}
 
 
 def fact_words(table: pl.DataFrame) -> pl.DataFrame:

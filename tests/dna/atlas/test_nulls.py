@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netassay.dna.atlas import nulls
+from netassay.dna.atlas.atlas import permute_cells, permute_rows, shuffle_dinucleotides, shuffle_mononucleotides
 
 
 def draws(seed=0):
@@ -25,14 +25,14 @@ def pairs(row):
 
 def test_rows_stay_whole_and_move():
     heights = torch.randn(50, 4, generator=draws())
-    found = nulls.permute_rows(heights, draws(1))
+    found = permute_rows(heights, draws(1))
     assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, heights.tolist()))
     assert (found != heights).any(1).sum() > 40
 
 
 def test_cells_move_within_each_peak():
     heights = torch.randn(50, 6, generator=draws())
-    found = nulls.permute_cells(heights, draws(1))
+    found = permute_cells(heights, draws(1))
     assert torch.equal(found.sort(1).values, heights.sort(1).values)
     assert (found != heights).any(1).sum() > 40
     # each peak in an order of its own
@@ -42,7 +42,7 @@ def test_cells_move_within_each_peak():
 
 def test_mononucleotides_are_kept():
     given_codes = codes()
-    found = nulls.shuffle_mononucleotides(given_codes, draws(1))
+    found = shuffle_mononucleotides(given_codes, draws(1))
     assert torch.equal(found.sort(1).values, given_codes.sort(1).values)
     assert (found != given_codes).any(1).all()
 
@@ -51,7 +51,7 @@ def test_dinucleotides_are_kept_exactly():
     given_codes = codes()
     given_codes[::7, 20:25] = 4  # unknown bases are a letter too
     given_codes[5] = 2
-    found = nulls.shuffle_dinucleotides(given_codes, draws(1))
+    found = shuffle_dinucleotides(given_codes, draws(1))
     for before, after in zip(given_codes, found, strict=True):
         assert pairs(before) == pairs(after)
         assert before[0] == after[0]
@@ -65,7 +65,7 @@ def test_dinucleotides_are_kept_exactly():
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(0, 1000))
 def test_dinucleotides_of_any_sequence(row, seed):
     one = torch.tensor([row], dtype=torch.uint8)
-    assert pairs(nulls.shuffle_dinucleotides(one, draws(seed))[0]) == pairs(one[0])
+    assert pairs(shuffle_dinucleotides(one, draws(seed))[0]) == pairs(one[0])
 
 
 def test_every_arrangement_comes_equally_often():
@@ -76,14 +76,14 @@ def test_every_arrangement_comes_equally_often():
         if pairs(torch.tensor((0, *middle, 0))) == pairs(torch.tensor(row))
     }
     n = 400 * len(same)
-    found = nulls.shuffle_dinucleotides(torch.tensor([row] * n, dtype=torch.uint8), draws(3))
+    found = shuffle_dinucleotides(torch.tensor([row] * n, dtype=torch.uint8), draws(3))
     counts = Counter(map(tuple, found.tolist()))
     assert set(counts) == same
     chi_square = sum((count - 400) ** 2 / 400 for count in counts.values())
     assert chi_square < len(same) + 4 * (2 * len(same)) ** 0.5
 
 
-@pytest.mark.parametrize("shuffle", [nulls.shuffle_mononucleotides, nulls.shuffle_dinucleotides])
+@pytest.mark.parametrize("shuffle", [shuffle_mononucleotides, shuffle_dinucleotides])
 def test_the_generator_alone_decides(shuffle):
     given_codes = codes(20)
     assert torch.equal(shuffle(given_codes, draws(1)), shuffle(given_codes, draws(1)))

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from netassay.dna.atlas.scoring import scan, scorer
+from netassay.dna.atlas.simulate import scan, scorer
 from netassay.formats.bases import reverse_complement
 
 

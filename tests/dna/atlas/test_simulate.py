@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from netassay import Atlas, describe_atlas, simulate_atlas
-from netassay.dna.atlas.grammar import HAEMATOPOIESIS, NEXT_BASE, background
+from netassay.dna.atlas.grammar import HAEMATOPOIESIS
+from netassay.dna.atlas.simulate import NEXT_BASE, background
 from netassay.errors import DataError
 from netassay.formats.bases import decode, encode, reverse_complement
 
@@ -111,7 +112,7 @@ def test_seeds_and_threads():
     finally:
         torch.set_num_threads(threads)
     assert simulate_atlas(60, length=80, seed=1).digest != one.digest
-    quiet = simulate_atlas(60, length=80, seed=0, noise=0)
+    quiet = simulate_atlas(60, length=80, seed=0, noise=0.0)
     assert torch.equal(quiet.codes, one.codes)
 
 

@@ -24,7 +24,7 @@ def test_files_give_the_simulated_atlas_back(tmp_path):
         group_by=str(folder / "cells.csv"),
         lineages=folder / "lineages.csv",
     )
-    made = simulate_atlas(60, length=100, noise=0, seed=2)
+    made = simulate_atlas(60, length=100, noise=0.0, seed=2)
     assert (atlas.codes == made.codes).all()
     order = [atlas.cell_types.index(name) for name in made.cell_types]
     assert [atlas.lineages[i] for i in order] == [*made.lineages]

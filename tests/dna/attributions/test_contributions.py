@@ -74,7 +74,7 @@ def test_integrated_gradients_come_closer_with_steps():
 
 def test_deepshap_agrees_with_captum():
     captum = pytest.importorskip("captum.attr")
-    from netassay.dna.atlas.nulls import shuffle_dinucleotides
+    from netassay.dna.atlas.atlas import shuffle_dinucleotides
     from netassay.numerics.devices import generator
 
     # no pooling: there captum's rule is not complete (it misses a padded pool by as much as is explained)

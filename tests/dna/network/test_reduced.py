@@ -19,7 +19,7 @@ from netassay.studies.aitac.assay import trained
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import group_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.weights import reduced_config
+from netassay.studies.aitac.start import reduced_config
 from netassay.studies.edge import config as edge
 from netassay.sweeps import Plan
 

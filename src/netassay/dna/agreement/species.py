@@ -15,7 +15,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from netassay.dna.agreement.ranking import LEVEL
-from netassay.dna.atlas.nulls import permute_rows
+from netassay.dna.atlas.atlas import permute_rows
 from netassay.errors import DataError, did_you_mean
 from netassay.nets.sequence_cnn import AITAC
 

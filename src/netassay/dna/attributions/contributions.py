@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from netassay.dna.atlas.nulls import shuffle_dinucleotides
+from netassay.dna.atlas.atlas import shuffle_dinucleotides
 from netassay.dna.attributions.saturation import mutagenesis
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import (

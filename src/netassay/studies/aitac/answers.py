@@ -23,9 +23,8 @@ from netassay.dna.network.network import Network, contrast, offset_is_free, pred
 from netassay.errors import ConfigError, DataError
 from netassay.numerics import devices
 from netassay.runs import Run
-from netassay.studies.aitac.findings import atlas_facts
-from netassay.studies.aitac.fit import network_of
-from netassay.studies.aitac.weights import config_of, trained
+from netassay.runs.facts import stored_facts
+from netassay.studies.aitac.fit import config_of, network_of, trained
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def predictor(run: Run) -> Network:
             else f"run {run.id} is of study {run.study}; predictions are made by runs of study aitac"
         )
     config = config_of(run)
-    length = atlas_facts(run)["length"]
+    length = stored_facts(run, "atlas")["length"]
     names = tuple(run.table("cell_types")["cell type"].to_list())
     return network_of(config, trained(run, length=length), names)
 

@@ -25,10 +25,10 @@ from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.devices.leader import leading
 from netassay.studies.aitac.findings import CENTRED, SPREADS, finite
 from netassay.studies.aitac.fit import Fit, Material, material, network_of
+from netassay.studies.aitac.fit import config_of as config_of
+from netassay.studies.aitac.fit import trained as trained
 from netassay.studies.aitac.reduction import reduction
-from netassay.studies.aitac.weights import config_of as config_of
-from netassay.studies.aitac.weights import start_of
-from netassay.studies.aitac.weights import trained as trained
+from netassay.studies.aitac.start import start_of
 
 PROFILES = 3
 """Number of peaks of each class whose profile is shown."""

@@ -11,7 +11,7 @@ from netassay.dna.ceiling.verdict import Verdict, verdict_of
 from netassay.dna.network.classes import FEWEST, no_correlation
 from netassay.reporting.quantity import Course, Quantity
 from netassay.runs import Run, State, Store
-from netassay.runs.facts import facts_of
+from netassay.runs.facts import stored_facts
 
 _SCORES = (
     "r_mean",
@@ -127,12 +127,7 @@ def _ceiling(run: Run) -> Interval | None:
 
 def cell_types_of(run: Run) -> int | None:
     """Number of cell types of the run's atlas; None if not yet known."""
-    return atlas_facts(run).get("cell types")
-
-
-def atlas_facts(run: Run) -> dict[str, Any]:
-    """Facts of a run's atlas at the time its tables were written; empty before."""
-    return facts_of(run.table("atlas")) if "atlas" in run.tables() else {}
+    return stored_facts(run, "atlas").get("cell types")
 
 
 def null_runs(run: Run) -> dict[str, Run]:

@@ -1,4 +1,4 @@
-"""What a run is fitted on, and its fit: epochs of AI-TAC on the peaks of an atlas.
+"""What a run is fitted on, its fit (epochs of AI-TAC on the peaks of an atlas), and the network that comes of it.
 
 All random draws are keyed by seed and step or epoch, so the state is weights, moments and a few numbers.
 """
@@ -14,8 +14,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from netassay.dna.atlas import nulls
-from netassay.dna.atlas.atlas import Atlas, Split, with_values
+from netassay.dna.atlas.atlas import (
+    Atlas,
+    Split,
+    permute_cells,
+    permute_rows,
+    shuffle_dinucleotides,
+    shuffle_mononucleotides,
+    with_values,
+)
 from netassay.dna.atlas.named import find_atlas
 from netassay.dna.network.evaluate import scores
 from netassay.dna.network.network import Network, autocast, is_labels, is_one_of_k, loss_named, offset_is_free, predict
@@ -24,11 +31,13 @@ from netassay.formats.bases import UNKNOWN, one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import devices
 from netassay.numerics.devices import generator
+from netassay.runs import Run
+from netassay.runs.facts import stored_facts
 from netassay.studies.aitac.config import AitacConfig
 from netassay.training import Metric
 
 _SHUFFLED_AT_ONCE = 16_384
-_SHUFFLES = {"mononucleotide": nulls.shuffle_mononucleotides, "dinucleotide": nulls.shuffle_dinucleotides}
+_SHUFFLES = {"mononucleotide": shuffle_mononucleotides, "dinucleotide": shuffle_dinucleotides}
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def _codes(config: AitacConfig, atlas: Atlas) -> Tensor:
 def _heights(config: AitacConfig, atlas: Atlas, split: Split) -> Tensor:
     if config.null not in ("rows", "cells"):
         return atlas.heights
-    permute = nulls.permute_rows if config.null == "rows" else nulls.permute_cells
+    permute = permute_rows if config.null == "rows" else permute_cells
     draws = generator(config.seed, "null", str(config.repeat))
     heights = atlas.heights.clone()
     for part in (split.train, split.validation):
@@ -357,6 +366,33 @@ def network(config: AitacConfig, *, outputs: int, length: int) -> AITAC:
         reverse_complement=config.strands == "averaged",
         generator=generator(config.seed, "init", str(config.repeat)),
     )
+
+
+def config_of(run: Run) -> AitacConfig:
+    """The config of a run of this study."""
+    return AitacConfig.from_mapping(run.config, where=str(run.folder))
+
+
+def trained(run: Run, *, length: int | None = None) -> AITAC:
+    """The network of a run with the weights of its best epoch so far, in evaluation mode.
+
+    `length`, that of the sequences, is read from the tables of a finished run if not given. Raises DataError before
+    the end of the first epoch.
+    """
+    config = config_of(run)
+    checkpoint = run.checkpoint()
+    best = group_of(checkpoint.tensors, "best") if checkpoint else {}
+    if not best:
+        raise DataError(
+            f"run {run.id} is {run.state} and has no validated epoch yet; finish it: netassay resume {run.folder}"
+        )
+    if length is None:
+        length = stored_facts(run, "atlas")["length"]
+    # a reduced network has fewer filters than its config says, which is that of the full one
+    reduced = config.replace(n_filters=len(best["convolution1.bias"]))
+    model = network(reduced, outputs=len(best["output.bias"]), length=length)
+    model.load_state_dict(best)
+    return model.eval()
 
 
 def network_of(config: AitacConfig, model: AITAC, names: Sequence[str] = ()) -> Network:

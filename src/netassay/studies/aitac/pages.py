@@ -21,13 +21,12 @@ from netassay.reporting import (
     small_multiples,
 )
 from netassay.runs import Run, State
-from netassay.runs.facts import fact_words
+from netassay.runs.facts import fact_words, stored_facts
 from netassay.studies.aitac import figures
 from netassay.studies.aitac.cross_validation import cross_validation
 from netassay.studies.aitac.findings import (
     CENTRED,
     SPREADS,
-    atlas_facts,
     ceiling_facts,
     cell_types_of,
     verdict,
@@ -422,4 +421,4 @@ def _simulated(run: Run) -> bool:
         return True
     if "atlas" not in run.tables():
         return False
-    return bool(atlas_facts(run)["simulated"])
+    return bool(stored_facts(run, "atlas")["simulated"])

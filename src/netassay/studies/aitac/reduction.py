@@ -11,7 +11,7 @@ from netassay.dna.network.evaluate import scores
 from netassay.dna.network.network import offset_is_free, predict
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Material, network_of
-from netassay.studies.aitac.weights import Start
+from netassay.studies.aitac.start import Start
 
 WHOLE, REDUCED, TUNED = "whole network", "these filters, before training on", "these filters, trained on"
 

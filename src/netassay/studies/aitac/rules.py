@@ -11,7 +11,8 @@ from netassay.dna.ceiling.verdict import BASELINE, MODEL
 from netassay.references import MASLOVA
 from netassay.reporting.section import Finding
 from netassay.runs import Run, State
-from netassay.studies.aitac.findings import atlas_facts, null_runs, verdict
+from netassay.runs.facts import stored_facts
+from netassay.studies.aitac.findings import null_runs, verdict
 from netassay.study import command
 
 QUESTION = "What has it learned from DNA?"
@@ -82,7 +83,7 @@ def _areas(run: Run) -> list[Finding]:
 
 
 def _simulated(run: Run) -> str:
-    simulated = run.config["atlas"] == "simulated" or atlas_facts(run).get("simulated") is True
+    simulated = run.config["atlas"] == "simulated" or stored_facts(run, "atlas").get("simulated") is True
     return "SIMULATED DATA: " if simulated else ""
 
 

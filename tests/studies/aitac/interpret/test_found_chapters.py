@@ -24,7 +24,7 @@ from netassay.studies.aitac.config import tiny
 from netassay.studies.aitac.interpret.chapters import motifs, recovery
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.pages import SECTIONS
-from netassay.studies.aitac.weights import reduced_config
+from netassay.studies.aitac.start import reduced_config
 
 PEAKS = 400
 

@@ -21,7 +21,7 @@ from netassay.presenting import report
 from netassay.runs import Run, State, Store
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.fit import material
+from netassay.studies.aitac.fit import config_of, material
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.subject import Subject
 from netassay.studies.aitac.transfer.findings import (
@@ -35,7 +35,6 @@ from netassay.studies.aitac.transfer.findings import (
     ROWS,
     TRANSFER,
 )
-from netassay.studies.aitac.weights import config_of
 
 SAME = [(name, name) for name in "abcd"]
 

@@ -27,7 +27,7 @@ def main() -> int:
     from netassay.studies.aitac.devices.group import process_group
     from netassay.studies.aitac.devices.shared_fit import SharedFit
     from netassay.studies.aitac.fit import material
-    from netassay.studies.aitac.weights import start_of
+    from netassay.studies.aitac.start import start_of
 
     try:
         config = AitacConfig.from_mapping(json.loads(line))

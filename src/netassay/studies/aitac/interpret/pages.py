@@ -8,7 +8,7 @@ import polars as pl
 
 from netassay.reporting import Note, Section, Table
 from netassay.runs import Run, State
-from netassay.runs.facts import fact_words, facts_of
+from netassay.runs.facts import fact_words, stored_facts
 from netassay.studies.aitac.interpret.config import EXTRAS, TITLES, InterpretConfig, chapter_names
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, interpreted
 from netassay.studies.aitac.interpret.sections import attributions, binding, filters, influence, reproducible
@@ -46,7 +46,7 @@ def _interpretation(run: Run, number: int, several: bool) -> list[Section]:
     head: list[Note | Table] = (
         [] if run.state is State.FINISHED else [Note(f"{run.id}: {run.state}. {run.message}".strip(), "info")]
     )
-    about = facts_of(run.table(SUBJECT)) if SUBJECT in run.tables() else {}
+    about = stored_facts(run, SUBJECT)
     if (null := about.get("null", "none")) != "none":
         head.append(Note(f"This is a NULL MODEL: it was trained on {_NULLS[null]}.", "warning"))
     if not config.run and SUBJECT in run.tables():

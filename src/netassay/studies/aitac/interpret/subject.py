@@ -32,11 +32,10 @@ from netassay.numerics.devices import generator
 from netassay.runs import Run, Store
 from netassay.runs.checkpoints import pack
 from netassay.runs.disk import sha256
+from netassay.runs.facts import stored_facts
 from netassay.studies.aitac.config import AitacConfig, LossName, Strands
-from netassay.studies.aitac.findings import atlas_facts
-from netassay.studies.aitac.fit import Material, material, network_of
+from netassay.studies.aitac.fit import Material, config_of, material, network_of, trained
 from netassay.studies.aitac.interpret.config import InterpretConfig
-from netassay.studies.aitac.weights import config_of, trained
 
 
 def network_files(config: InterpretConfig) -> tuple[str, ...]:
@@ -348,7 +347,7 @@ def _check_peers(runs: list[Run], digest: str) -> None:
             )
         if "atlas" not in run.tables():
             raise DataError(f"run {run.id} is {run.state} and not scored; finish it: netassay resume {run.folder}")
-        if atlas_facts(run)["digest"] != digest:
+        if stored_facts(run, "atlas")["digest"] != digest:
             raise DataError(
                 f"run {run.id} was trained on another atlas than {runs[0].config['atlas']!r} is now; interpret "
                 "it with the atlas that it was trained on, and with peers of the same atlas"

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from netassay.runs import Run
-from netassay.runs.facts import facts_of
+from netassay.runs.facts import stored_facts
 
 TRANSFER, ROWS, MAP, BASELINE = (
     "transfer",
@@ -38,7 +38,7 @@ def summary(run: Run) -> dict[str, Any]:
 
 def trained_on(run: Run) -> dict[str, Any]:
     """Peaks whose sequence was trained on, their share of the other atlas, and whether they are left out or kept."""
-    facts = facts_of(run.table("facts")) if "facts" in run.tables() else {}
+    facts = stored_facts(run, "facts")
     if "peaks trained on" not in facts:
         return {}
     count, total = facts["peaks trained on"], facts["peaks of the other atlas"]

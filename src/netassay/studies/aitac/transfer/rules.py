@@ -10,7 +10,7 @@ from netassay.dna.ceiling.bootstrap import blocks_of, mean_interval
 from netassay.references import MASLOVA
 from netassay.reporting.section import Finding
 from netassay.runs import Run, State
-from netassay.runs.facts import facts_of
+from netassay.runs.facts import stored_facts
 from netassay.studies.aitac.rules import signed
 from netassay.studies.aitac.transfer.findings import CEILING, FILTERS, LOSS, MAP, NULL, OTHER, ROWS, TRANSFER
 from netassay.study import command
@@ -75,10 +75,10 @@ def _ranks(run: Run) -> list[Finding]:
 
 
 def _trained(run: Run) -> str:
-    facts = facts_of(run.table("facts"))
+    facts = stored_facts(run, "facts")
     kept = facts.get("they are") == "kept" and facts.get("peaks trained on", 0)
     return f" (the network was trained on {facts['peaks trained on']:,} of them)" if kept else ""
 
 
 def _simulated(run: Run) -> str:
-    return "SIMULATED DATA: " if facts_of(run.table("facts")).get("simulated") is True else ""
+    return "SIMULATED DATA: " if stored_facts(run, "facts").get("simulated") is True else ""

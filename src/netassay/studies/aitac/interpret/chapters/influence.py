@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from netassay.dna.atlas.nulls import shuffle_dinucleotides
+from netassay.dna.atlas.atlas import shuffle_dinucleotides
 from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.curves import Curves
 from netassay.dna.influence.factors import ensemble, groups, hierarchy, join_filters

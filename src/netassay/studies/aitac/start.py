@@ -1,4 +1,4 @@
-"""The network of a run with its saved weights, and the run that another starts from."""
+"""The run that another starts from: its network, or only some of its filters."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics.devices import generator
 from netassay.runs import Run, Store
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.findings import atlas_facts
-from netassay.studies.aitac.fit import group_of, network
+from netassay.studies.aitac.fit import config_of, trained
 
 # the study that finds reproducible filters, and the table that lists them
 _INTERPRETATION, _TABLE = "aitac-interpret", "reproducible_filters"
@@ -38,33 +37,6 @@ class Start:
     def reduced(self) -> AITAC:
         """The network at the beginning of the run."""
         return reduced_network(self.model, self.filters)
-
-
-def config_of(run: Run) -> AitacConfig:
-    """The config of a run of this study."""
-    return AitacConfig.from_mapping(run.config, where=str(run.folder))
-
-
-def trained(run: Run, *, length: int | None = None) -> AITAC:
-    """The network of a run with the weights of its best epoch so far, in evaluation mode.
-
-    `length`, that of the sequences, is read from the tables of a finished run if not given. Raises DataError before
-    the end of the first epoch.
-    """
-    config = config_of(run)
-    checkpoint = run.checkpoint()
-    best = group_of(checkpoint.tensors, "best") if checkpoint else {}
-    if not best:
-        raise DataError(
-            f"run {run.id} is {run.state} and has no validated epoch yet; finish it: netassay resume {run.folder}"
-        )
-    if length is None:
-        length = atlas_facts(run)["length"]
-    # a reduced network has fewer filters than its config says, which is that of the full one
-    reduced = config.replace(n_filters=len(best["convolution1.bias"]))
-    model = network(reduced, outputs=len(best["output.bias"]), length=length)
-    model.load_state_dict(best)
-    return model.eval()
 
 
 def start_of(config: AitacConfig, *, outputs: int, length: int) -> Start | None:
