@@ -268,7 +268,7 @@ def test_the_tutorial_on_interpretations_names_every_figure():
     for name in (
         "sections/binding.py",
         "sections/influence.py",
-        "sections/reproducible.py",
+        "sections/motifs.py",
     ):
         code = (ROOT / "src/netassay/studies/aitac/interpret" / name).read_text()
         titles = re.findall(r'Figure\(\s*"[a-z-]+",\s*"([^"]+)"', code)

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from netassay.dna.influence.curves import fit_curves, straight_lines
+from netassay.dna.influence.synergy import fit_curves, straight_lines
 
 PAIRS = torch.tensor(list(combinations(range(5), 2)))
 

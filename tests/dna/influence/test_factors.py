@@ -1,4 +1,4 @@
-"""Factors joined from filters, their ranks by lineage, and influence over several runs."""
+"""Factors joined from filters, and their ranks by lineage."""
 
 import polars as pl
 import pytest
@@ -6,8 +6,7 @@ import torch
 from plain_aitac import random_aitac
 
 from netassay import influence
-from netassay.dna.influence.factors import ensemble, groups, hierarchy, join_filters
-from netassay.errors import DataError
+from netassay.dna.influence.singles import groups, hierarchy, join_filters
 from netassay.reporting.heat import cluster_order
 
 
@@ -39,35 +38,6 @@ def test_ranks_are_by_the_mean_over_the_lineage():
     assert here["influence"].to_list() == pytest.approx(means.sort(descending=True).values.tolist())
     assert here["share"].sum() == pytest.approx(1)
     assert table["lineage"].unique(maintain_order=True).to_list() == ["B", "T"]
-
-
-def test_an_ensemble_sums_within_runs_and_averages_over_them():
-    runs = [found(0), found(1)]
-    matching = pl.DataFrame({"cluster": ["a", "a", "a", "b"], "run": [0, 0, 1, 1], "filter": [0, 3, 2, 5]})
-    table = ensemble(runs, matching)
-    a = table.filter(pl.col("cluster") == "a")
-    sums = torch.stack([runs[0].overall[[0, 3]].sum(), runs[1].overall[2]])
-    assert a["influence"][0] == pytest.approx(float(sums.mean()))
-    assert a["spread"][0] == pytest.approx(float(sums.std()))
-    outputs = torch.stack([runs[0].by_output[[0, 3]].sum(0), runs[1].by_output[2]])
-    assert a["by_output"].to_list() == pytest.approx(outputs.mean(0).tolist())
-    assert a["output"].to_list() == [0, 1, 2, 3]
-    b = table.filter(pl.col("cluster") == "b")
-    assert (b["runs"][0], b["filters"][0], b["spread"][0]) == (1, 1, None)
-    assert b["influence"][0] == pytest.approx(float(runs[1].overall[5]))
-
-
-@pytest.mark.parametrize(
-    ("matching", "message"),
-    [
-        ({"cluster": ["a"], "run": [2], "filter": [0]}, "of run 2, of 2"),
-        ({"cluster": ["a"], "run": [0], "filter": [6]}, r"filters \[6\]"),
-        ({"cluster": ["a"], "filter": [6]}, "needed are cluster, run and filter"),
-    ],
-)
-def test_a_matching_of_other_runs_is_refused(matching, message):
-    with pytest.raises(DataError, match=message):
-        ensemble([found(0), found(1)], pl.DataFrame(matching))
 
 
 def test_like_profiles_stand_together():

@@ -12,7 +12,7 @@ from netassay.dna.attributions.saturation import mutagenesis
 from netassay.dna.influence.ablation import Ablation
 from netassay.dna.influence.pairs import interactions
 from netassay.dna.influence.singles import influence
-from netassay.dna.influence.synthetic import spacing
+from netassay.dna.influence.synergy import spacing
 from netassay.dna.motifs.filters import filter_motifs
 from netassay.dna.network.network import Network, predict
 from netassay.errors import ModelError

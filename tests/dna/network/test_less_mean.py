@@ -11,7 +11,7 @@ from netassay.dna.attributions.contributions import attribute
 from netassay.dna.attributions.saturation import mutagenesis
 from netassay.dna.influence.pairs import interactions
 from netassay.dna.influence.singles import influence
-from netassay.dna.influence.synthetic import spacing
+from netassay.dna.influence.synergy import spacing
 from netassay.dna.network.network import (
     LESS_MEAN,
     Network,

@@ -30,9 +30,9 @@ from scipy import stats
 from torch import Tensor, nn
 
 from netassay.dna.influence.ablation import BATCH, Ablation, Fill
-from netassay.dna.influence.curves import LEAST_PAIRS, Curves, fit_curves, straight_lines
-from netassay.dna.influence.factors import groups
 from netassay.dna.influence.limits import FEWEST, SHARE
+from netassay.dna.influence.singles import groups
+from netassay.dna.influence.synergy import LEAST_PAIRS, Curves, fit_curves, straight_lines
 from netassay.dna.motifs.match import q_values
 from netassay.dna.network.choices import Layout
 from netassay.dna.network.forms import Readout

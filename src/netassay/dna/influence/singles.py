@@ -3,7 +3,8 @@
 With r_i the correlation across cell types of peak i and r_i^(f) the same without filter f: overall influence
 mean_i (r_i^(f) - r_i)^2, signed mean_i (r_i - r_i^(f)); of a cell type c mean_i (y_ic^(f) - y_ic)^2, signed
 mean_i (y_ic - y_ic^(f)). A mean over the data set replaces the filter's output, so the linear part of a signed effect
-on an output cancels over the peaks; `direction` says which way a filter pushes.
+on an output cancels over the peaks; `direction` says which way a filter pushes. Factors are filters of the same motif,
+joined; each lineage has a hierarchy of them.
 
 Under the null, heights belong to other peaks. With e the change of the centred unit row of predictions and v the same
 row of heights, r_i - r_i^(f) = <e_i, v_i>. Over all orders of the peaks its mean has mean <mean e, mean v> and
@@ -14,11 +15,12 @@ and the squared form has mean tr(M_e M_v), M the second moments: so no order is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import polars as pl
 import torch
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 from torch import Tensor, nn
@@ -346,3 +348,85 @@ def _correlation(
     flat = (spread_a <= 1e-12 * a_squared) | (spread_b <= 1e-12 * b_squared)
     r = (products - a * b / n) / (spread_a * spread_b).clamp(min=0).sqrt()
     return torch.where(flat, torch.nan, r).clamp(-1, 1)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Sets of filters of the same factor or family; each filter without a name is a set of its own.
+
+    Attributes:
+        names: Names of the sets.
+        sets: Numbers of the filters of each.
+
+    Example:
+        >>> from netassay.dna.influence import Factors
+        >>> Factors(("GATA", "filter 1"), ((0, 2), (1,))).names
+        ('GATA', 'filter 1')
+    """
+
+    names: tuple[str, ...]
+    sets: tuple[tuple[int, ...], ...]
+
+
+def join_filters(names: Mapping[int, str], filters: int) -> Factors:
+    """Factors of filters 0 to `filters` - 1 by their names (`factor_names`); those without are "filter 12"."""
+    sets: dict[str, list[int]] = {}
+    for i in range(filters):
+        sets.setdefault(names.get(i) or f"filter {i}", []).append(i)
+    return Factors(tuple(sets), tuple(tuple(part) for part in sets.values()))
+
+
+def groups(lineages: Sequence[str]) -> dict[str, list[int]]:
+    """Outputs of each lineage, in order; those without one are left out. "all cell types" if none has a lineage."""
+    outputs: dict[str, list[int]] = {}
+    for i, lineage in enumerate(lineages):
+        if lineage:
+            outputs.setdefault(lineage, []).append(i)
+    return outputs or {"all cell types": list(range(len(lineages)))}
+
+
+def hierarchy(influence: Influence, lineages: Sequence[str]) -> pl.DataFrame:
+    """Sets ranked in each lineage by influence, the mean over its cell types of `by_output`.
+
+    Args:
+        influence: The influence of the sets.
+        lineages: Lineage of each output.
+
+    Returns:
+        Columns lineage, rank (from 1), set, filters (how many), influence, share (of the sum over sets), direction
+        (mean over the cell types weighted by influence) and agreement (mean over the cell types); both null where not
+        defined.
+
+    Source:
+        Maslova et al. (2020).
+
+    Example:
+        >>> import torch, netassay
+        >>> from netassay.nets import AITAC
+        >>> model = AITAC(3, length=100, n_filters=4, n_channels=3, n_hidden=5, generator=torch.Generator())
+        >>> codes = torch.randint(4, (20, 100), dtype=torch.uint8)
+        >>> influence = netassay.influence(model, codes)
+        >>> netassay.dna.influence.hierarchy(influence, ["B", "B", "T"])["rank"].to_list()
+        [1, 2, 3, 4, 1, 2, 3, 4]
+    """
+    frames = []
+    for lineage, outputs in groups(lineages).items():
+        by_output = influence.by_output[:, outputs]
+        squared, weighted = by_output.mean(1), (by_output * influence.direction[:, outputs].nan_to_num(0)).mean(1)
+        agreement = influence.agreement[:, outputs].mean(1)
+        frames.append(
+            pl.DataFrame(
+                {
+                    "lineage": [lineage] * len(influence.names),
+                    "set": list(influence.names),
+                    "filters": [len(part) for part in influence.sets],
+                    "influence": squared.numpy(),
+                    "share": (squared / squared.sum()).numpy(),
+                    "direction": (weighted / squared).numpy(),
+                    "agreement": agreement.numpy(),
+                }
+            ).sort("influence", descending=True, maintain_order=True)
+        )
+    ranked = [frame.with_columns(rank=pl.int_range(1, frame.height + 1)) for frame in frames]
+    table = pl.concat(ranked).with_columns(pl.col("direction", "agreement").fill_nan(None))
+    return table.select("lineage", "rank", "set", "filters", "influence", "share", "direction", "agreement")

@@ -159,3 +159,39 @@ def test_a_network_that_hears_one_factor_has_no_pairs():
     subject.tables[("influence", "factors")] = subject.tables[("influence", "factors")].filter(pl.col("set") == "SPI1")
     with pytest.raises(DataError, match="pairs need two or more"):
         chapter.pairs(subject, CONFIG)
+
+
+def of_network(seed):
+    draws = torch.Generator().manual_seed(3)
+    model = random_aitac(4, length=60, n_filters=6, n_channels=8, n_hidden=8, seed=seed)
+    codes = torch.randint(0, 4, (25, 60), generator=draws, dtype=torch.uint8)
+    return influence(model, codes, torch.rand(25, 4, generator=draws))
+
+
+def test_an_ensemble_sums_within_runs_and_averages_over_them():
+    runs = [of_network(0), of_network(1)]
+    matching = pl.DataFrame({"cluster": ["a", "a", "a", "b"], "run": [0, 0, 1, 1], "filter": [0, 3, 2, 5]})
+    table = chapter.ensemble(runs, matching)
+    a = table.filter(pl.col("cluster") == "a")
+    sums = torch.stack([runs[0].overall[[0, 3]].sum(), runs[1].overall[2]])
+    assert a["influence"][0] == pytest.approx(float(sums.mean()))
+    assert a["spread"][0] == pytest.approx(float(sums.std()))
+    outputs = torch.stack([runs[0].by_output[[0, 3]].sum(0), runs[1].by_output[2]])
+    assert a["by_output"].to_list() == pytest.approx(outputs.mean(0).tolist())
+    assert a["output"].to_list() == [0, 1, 2, 3]
+    b = table.filter(pl.col("cluster") == "b")
+    assert (b["runs"][0], b["filters"][0], b["spread"][0]) == (1, 1, None)
+    assert b["influence"][0] == pytest.approx(float(runs[1].overall[5]))
+
+
+@pytest.mark.parametrize(
+    ("matching", "message"),
+    [
+        ({"cluster": ["a"], "run": [2], "filter": [0]}, "of run 2, of 2"),
+        ({"cluster": ["a"], "run": [0], "filter": [6]}, r"filters \[6\]"),
+        ({"cluster": ["a"], "filter": [6]}, "needed are cluster, run and filter"),
+    ],
+)
+def test_a_matching_of_other_runs_is_refused(matching, message):
+    with pytest.raises(DataError, match=message):
+        chapter.ensemble([of_network(0), of_network(1)], pl.DataFrame(matching))

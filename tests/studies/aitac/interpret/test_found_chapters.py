@@ -21,7 +21,7 @@ from netassay.presenting import report
 from netassay.reporting import Figure, Note
 from netassay.runs import State
 from netassay.studies.aitac.config import tiny
-from netassay.studies.aitac.interpret.chapters import motifs, recovery
+from netassay.studies.aitac.interpret.chapters import motifs
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.interpret.pages import SECTIONS
 from netassay.studies.aitac.start import reduced_config
@@ -103,7 +103,7 @@ def test_reproducible_filters_are_those_the_other_networks_have(subject):
 def test_recovery_by_one_run_and_by_several(subject):
     config = InterpretConfig()
     subject.tables |= {("reproducible", name): t for name, t in motifs.reproducible(subject, config).items()}
-    made = recovery.tables(subject, config)
+    made = motifs.recovery(subject, config)
     factors = made["factors"].filter("recovered")
     assert factors.filter(pl.col("by") == "one run")["factor"].to_list() == ["Spi1", "IRF8", "EBF1"]
     assert factors.filter(pl.col("by") != "one run")["factor"].to_list() == ["Spi1", "IRF8"]
@@ -125,7 +125,7 @@ def test_one_run_alone(atlas):
     alone = made_subject(atlas, ["Spi1"], [])
     with pytest.raises(DataError, match="as peers"):
         motifs.reproducible(alone, InterpretConfig())
-    made = recovery.tables(alone, InterpretConfig())
+    made = motifs.recovery(alone, InterpretConfig())
     assert made["factors"]["by"].unique().to_list() == ["one run"]
     assert made["tested"].height == 0
     assert "1 of 16" in SECTIONS["recovery"](made, InterpretConfig()).text
@@ -134,7 +134,7 @@ def test_one_run_alone(atlas):
 def test_an_atlas_without_truth_leaves_a_sentence():
     real = SimpleNamespace(truth={}, atlas=SimpleNamespace(source="my peaks"))
     with pytest.raises(DataError, match="'my peaks' has no tables of planted motifs"):
-        recovery.tables(real, InterpretConfig())
+        motifs.recovery(real, InterpretConfig())
 
 
 def test_an_interpretation_of_two_runs_tells_which_filters_to_keep(tmp_path):

@@ -9,7 +9,7 @@ import polars as pl
 from netassay.errors import DataError, NetassayError
 from netassay.runs import Run, RunWriter, Store
 from netassay.runs.facts import fact_table
-from netassay.studies.aitac.interpret.chapters import attributions, binding, influence, motifs, recovery
+from netassay.studies.aitac.interpret.chapters import attributions, binding, influence, motifs
 from netassay.studies.aitac.interpret.config import InterpretConfig, chapter_names
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, table_names
 from netassay.studies.aitac.interpret.findings import tables as tables
@@ -20,7 +20,7 @@ TABLES: dict[str, Callable[[Subject, InterpretConfig], dict[str, pl.DataFrame]]]
     "motifs": motifs.first_layer,
     "second_layer": motifs.second_layer,
     "reproducible": motifs.reproducible,
-    "recovery": recovery.tables,
+    "recovery": motifs.recovery,
     "influence": influence.influence,
     "pairs": influence.pairs,
     "binding": binding.tables,

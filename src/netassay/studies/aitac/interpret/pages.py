@@ -11,13 +11,13 @@ from netassay.runs import Run, State
 from netassay.runs.facts import fact_words, stored_facts
 from netassay.studies.aitac.interpret.config import EXTRAS, TITLES, InterpretConfig, chapter_names
 from netassay.studies.aitac.interpret.findings import NOTE, SUBJECT, chapter_tables, interpreted
-from netassay.studies.aitac.interpret.sections import attributions, binding, filters, influence, reproducible
+from netassay.studies.aitac.interpret.sections import attributions, binding, influence, motifs
 
 SECTIONS: dict[str, Callable[[Mapping[str, pl.DataFrame], InterpretConfig], Section]] = {
-    "motifs": filters.first_layer,
-    "second_layer": filters.second_layer,
-    "reproducible": reproducible.reproducible,
-    "recovery": reproducible.recovery,
+    "motifs": motifs.first_layer,
+    "second_layer": motifs.second_layer,
+    "reproducible": motifs.reproducible,
+    "recovery": motifs.recovery,
     "influence": influence.influence,
     "pairs": influence.pairs,
     "binding": binding.section,

@@ -15,8 +15,7 @@ from torch import Tensor
 from netassay.dna.agreement import species
 from netassay.dna.agreement.species import CellTypeMap
 from netassay.dna.atlas.atlas import shuffle_dinucleotides
-from netassay.dna.influence.factors import join_filters
-from netassay.dna.influence.singles import Influence, influence
+from netassay.dna.influence.singles import Influence, influence, join_filters
 from netassay.dna.network.network import Network
 from netassay.errors import DataError
 from netassay.numerics.devices import generator

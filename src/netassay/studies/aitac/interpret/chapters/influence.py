@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import torch
@@ -11,11 +12,9 @@ from torch import Tensor
 
 from netassay.dna.atlas.atlas import shuffle_dinucleotides
 from netassay.dna.influence.ablation import Ablation
-from netassay.dna.influence.curves import Curves
-from netassay.dna.influence.factors import ensemble, groups, hierarchy, join_filters
 from netassay.dna.influence.pairs import Interactions, interactions_of
-from netassay.dna.influence.singles import Influence, influence_of
-from netassay.dna.influence.synthetic import spacing
+from netassay.dna.influence.singles import Influence, groups, hierarchy, influence_of, join_filters
+from netassay.dna.influence.synergy import Curves, spacing
 from netassay.dna.motifs.match import q_values
 from netassay.dna.motifs.truth import planted_motifs
 from netassay.dna.network.network import Network, outputs_in_words
@@ -126,6 +125,62 @@ def _ensemble(subject: Subject, config: InterpretConfig, single: Influence) -> p
     return ensemble([single, *peers], members).with_columns(
         **{"cell type": pl.col("output").replace_strict(dict(enumerate(subject.cell_types)), return_dtype=pl.String)}
     )
+
+
+def ensemble(influences: Sequence[Influence], matching: pl.DataFrame) -> pl.DataFrame:
+    """Influence of each group of matched filters over the runs of an ensemble.
+
+    `matching` says what belongs together, by columns cluster, run (number of the influence, from 0) and filter (number
+    of the set). Within a run the influences of a cluster's filters are summed; the table has their mean and standard
+    deviation (null for one run) over the runs that have the cluster. Columns cluster, runs, filters, influence, spread,
+    influence_signed, spread_signed (of the overall influence), output (number), by_output, by_output_spread: a row for
+    each cluster and output. Raises DataError for runs and filters that do not exist.
+    """
+    columns = {"cluster", "run", "filter"}
+    if not columns <= set(matching.columns):
+        raise DataError(f"the matching has the columns {matching.columns}; needed are cluster, run and filter")
+    for run, filters in matching.group_by("run", maintain_order=True).agg("filter").iter_rows():
+        if not 0 <= run < len(influences) or not all(0 <= i < len(influences[run].names) for i in filters):
+            raise DataError(
+                f"the matching names filters {sorted(filters)[:5]} of run {run}, of {len(influences)} influences; both "
+                "count from 0"
+            )
+    rows = []
+    for cluster, part in matching.group_by("cluster", maintain_order=True):
+        by_run = part.group_by("run", maintain_order=True).agg("filter").iter_rows()
+        sums = [
+            tuple(
+                value[list(filters)].sum(0)
+                for value in (influences[i].overall, influences[i].overall_signed, influences[i].by_output)
+            )
+            for i, filters in by_run
+        ]
+        overall, signed, outputs = (torch.stack([values[i] for values in sums]) for i in range(3))
+        (mean, spread), (mean_signed, spread_signed), (means, spreads) = map(_over_runs, (overall, signed, outputs))
+        joint = [float(value) for value in (mean, spread, mean_signed, spread_signed)]
+        rows += [
+            (cluster[0], len(sums), part.height, *joint, i, float(means[i]), float(spreads[i]))
+            for i in range(len(means))
+        ]
+    schema: dict[str, Any] = {
+        "cluster": matching.schema["cluster"],
+        "runs": pl.Int64,
+        "filters": pl.Int64,
+        "influence": pl.Float64,
+        "spread": pl.Float64,
+        "influence_signed": pl.Float64,
+        "spread_signed": pl.Float64,
+        "output": pl.Int64,
+        "by_output": pl.Float64,
+        "by_output_spread": pl.Float64,
+    }
+    undefined = pl.col("spread", "spread_signed", "by_output_spread").fill_nan(None)
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(undefined)
+
+
+def _over_runs(values: Tensor) -> tuple[Tensor, Tensor]:
+    spread = values.std(0) if len(values) > 1 else torch.full_like(values[0], torch.nan)
+    return values.mean(0), spread
 
 
 _FURTHEST = 60  # bases between the centres of two planted motifs

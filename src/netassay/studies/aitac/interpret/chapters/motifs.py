@@ -1,12 +1,15 @@
-"""Chapters on the motifs of filters: of the first layer, of the second, and those that repetitions learned too."""
+"""Chapters on the motifs of filters: of both layers, those that repetitions learned too, planted ones recovered."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import polars as pl
 import torch
 
+from netassay.dna.influence.pairs import interactions
+from netassay.dna.motifs import truth
 from netassay.dna.motifs.filters import FilterMotifs, filter_motifs
 from netassay.dna.motifs.match import Matches
 from netassay.dna.motifs.reproducibility import (
@@ -18,11 +21,15 @@ from netassay.dna.motifs.reproducibility import (
     reproducible_filters,
     runs_needed,
 )
+from netassay.dna.motifs.truth import PairRecovery, Recovery, matched_filters
 from netassay.dna.network.classes import FEWEST, no_correlation
+from netassay.dna.network.network import outputs_in_words
 from netassay.errors import DataError
-from netassay.formats.motifs import LEAST_COLUMNS, Motifs, column, matrix_table
+from netassay.formats.motifs import LEAST_COLUMNS, Motifs, cluster_motifs_of, column, matrix_table
 from netassay.runs.facts import fact_table
+from netassay.studies.aitac.interpret.chapters.influence import reach
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.studies.aitac.interpret.sections.motifs import ONE, SEVERAL
 from netassay.studies.aitac.interpret.subject import Subject
 
 Q_VALUES = (0.2, 0.1, 0.05, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -252,3 +259,118 @@ def _numbers(own: Motifs, reproduced: Reproduced, clusters: Clusters, null: Clus
         "clusters held, permuted": len(null.held_by(share)),
     }
     return pl.DataFrame({"number": list(values), "value": list(values.values())})
+
+
+def recovery(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
+    """factors and findings of motifs (`Recovery`), pairs, pair_findings, tested (`PairRecovery`), and scores.
+
+    Motifs are those of one run, and, if there are others, of the clusters that enough runs share.
+    """
+    if not subject.truth:
+        raise DataError(
+            f"atlas {subject.atlas.source or subject.trained_by.atlas!r} has no tables of planted motifs; recovery is "
+            "measured only on atlases that were simulated with their truth"
+        )
+    sources: dict[str, tuple[Motifs, list[int] | None]] = {ONE: (subject.motifs, None)}
+    if subject.peers:
+        clusters = subject.earlier("reproducible", "clusters")
+        motifs = cluster_motifs_of(clusters, subject.earlier("reproducible", "matrices"))
+        sources[SEVERAL] = (motifs, clusters["held"].arg_true().to_list())
+    results = {
+        source: truth.recovery(
+            motifs,
+            subject.truth,
+            generator=subject.generator("recovery"),
+            rows=rows,
+            q=config.recovery_q,
+            least_bits=config.least_bits,
+            least_sites=config.least_sites,
+        )
+        for source, (motifs, rows) in sources.items()
+    }
+    tested = tested_pairs(subject, config)
+    pairs = truth.pair_recovery(tested, subject.truth, q=config.pair_q)
+    scores = [_motif_scores(source, result) for source, result in results.items()] + [_pair_scores(pairs)]
+    return {
+        "factors": pl.concat(result.factors.with_columns(by=pl.lit(source)) for source, result in results.items()),
+        "findings": pl.concat(result.findings.with_columns(by=pl.lit(source)) for source, result in results.items()),
+        "pairs": pairs.pairs,
+        "pair_findings": pairs.findings,
+        "tested": tested,
+        "scores": pl.DataFrame(scores),
+        "facts": fact_table({"outputs": outputs_in_words(subject.network.less_mean)}),
+    }
+
+
+def tested_pairs(subject: Subject, config: InterpretConfig) -> pl.DataFrame:
+    """Interactions of all pairs of recovered factors, each by all filters that match it, in every lineage."""
+    sets = matched_filters(
+        subject.motifs,
+        subject.truth,
+        q=config.recovery_q,
+        least_bits=config.least_bits,
+        least_sites=config.least_sites,
+    )
+    schema = {
+        "first": pl.String,
+        "second": pl.String,
+        "lineage": pl.String,
+        "effect": pl.Float64,
+        "q": pl.Float64,
+    }
+    if len(sets) < 2:
+        return pl.DataFrame(schema=schema)
+    names = list(sets)
+    result = interactions(
+        subject.network,
+        subject.codes,
+        [sets[name] for name in names],
+        names=names,
+        lineages=subject.lineages,
+        layer=subject.ablated_layer,
+        within=reach(subject, config),
+        permutations=config.permutations,
+        generator=subject.generator("recovery"),
+    )
+    rows = [
+        (names[a], names[b], group, float(result.difference[i, j]), _or_none(float(result.q[i, j])))
+        for i, (a, b) in enumerate(result.pairs.tolist())
+        for j, group in enumerate(result.groups)
+    ]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _motif_scores(source: str, result: Recovery) -> dict[str, object]:
+    return {
+        "what": "motifs",
+        "by": source,
+        "planted": len(result.factors),
+        "recovered": int(result.factors["recovered"].sum()),
+        "findings": len(result.findings),
+        "false": int(result.findings["factor"].is_null().sum()),
+        "recall": result.recall,
+        "recall of visible": _or_none(result.recall_of_visible),
+        "precision": _or_none(result.precision),
+        "columns permuted": _or_none(result.permuted),
+        "precision of the strongest": None,
+    }
+
+
+def _pair_scores(result: PairRecovery) -> dict[str, object]:
+    return {
+        "what": "pairs",
+        "by": ONE,
+        "planted": len(result.pairs),
+        "recovered": int(result.pairs["recovered"].sum()),
+        "findings": len(result.findings),
+        "false": int((~result.findings["planted"]).sum()),
+        "recall": result.recall,
+        "recall of visible": None,
+        "precision": _or_none(result.precision),
+        "columns permuted": None,
+        "precision of the strongest": _or_none(result.strongest),
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import altair as alt
 import numpy as np
 import polars as pl
 
@@ -13,11 +15,13 @@ from netassay.dna.network.classes import FEWEST as FEWEST_TYPES
 from netassay.dna.network.classes import no_correlation
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.reporting.heat import cluster_order
+from netassay.reporting.palette import NETWORK, NULL, colours
+from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL, SOFT
 from netassay.runs.facts import facts_of
-from netassay.studies.aitac.interpret import charts
 from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 
 _MAPPED, _LISTED, _LADDER = 30, 24, 8
+SYNERGY, ANTAGONISM = colours(("synergy", "antagonism"), "kind")
 
 
 def influence(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
@@ -34,11 +38,10 @@ def influence(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Se
                 "out of the influence on r."
             )
         )
-    items.append(
-        _against_null(factors)
-        if types >= FEWEST_TYPES
-        else Note(f"Influence on r is not drawn: {no_correlation(types)}.")
-    )
+    if types >= FEWEST_TYPES:
+        items.append(_against_null(factors))
+    else:
+        items.append(Note(f"Influence on r is not drawn: {no_correlation(types)}."))
     items += [*_map(outputs, facts), _ladder(tables["hierarchy"]), _table(factors)]
     if "ensemble" in tables:
         items.append(_ensemble_table(tables["ensemble"]))
@@ -80,8 +83,49 @@ def _against_null(factors: pl.DataFrame) -> Figure:
         "right with two standard deviations to either side. A factor outside them changes predictions in line with the "
         "observed heights."
     )
-    chart = charts.against_null(rows)
-    return Figure("aitac-influence-null", "Influence on r and its null", caption, chart, rows)
+    return Figure("aitac-influence-null", "Influence on r and its null", caption, _null_chart(rows), rows)
+
+
+def _null_chart(data: pl.DataFrame) -> alt.HConcatChart:
+    """Dots: observed; grey ticks: mean of the null; grey bars: two standard deviations to either side of it."""
+    names = data["set"].to_list()
+    kinds = ["observed heights", "null: heights of other peaks"]
+    rows = data.with_columns(
+        low=pl.col("signed_null") - 2 * pl.col("spread"),
+        high=pl.col("signed_null") + 2 * pl.col("spread"),
+        observed=pl.lit(kinds[0]),
+        other=pl.lit(kinds[1]),
+    )
+    scale = alt.Scale(domain=kinds, range=[NETWORK, NULL])
+    base = alt.Chart(rows).encode(alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=_names(grid=True)))
+    bare = base.encode(
+        alt.Y("set:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(labels=False, ticks=False, grid=True))
+    )
+
+    def dots(chart: alt.Chart, x: alt.X) -> alt.Chart:
+        return chart.mark_point(filled=True, size=60, opacity=1).encode(
+            x,
+            alt.Color("observed:N", title=None, scale=scale),
+            tooltip=["set:N", alt.Tooltip(x.shorthand, format=".3g")],
+        )
+
+    log = alt.Scale(type="log")
+    title = "mean squared change of r"
+    positive = base.transform_filter("datum.influence > 0 && datum.null > 0")
+    squared = alt.layer(
+        positive.mark_tick(thickness=3, size=12, opacity=1).encode(
+            alt.X("null:Q", title=title, scale=log), alt.Color("other:N", scale=scale)
+        ),
+        dots(positive, alt.X("influence:Q", title=title, scale=log, axis=alt.Axis(format="~g", tickCount=5))),
+    ).properties(width=240, height=alt.Step(16))
+    fall = "mean fall of r"
+    signed = alt.layer(
+        bare.mark_rule(strokeWidth=6, opacity=0.7).encode(
+            alt.X("low:Q", title=fall), alt.X2("high:Q"), alt.Color("other:N", scale=scale)
+        ),
+        dots(bare, alt.X("signed:Q", title=fall)),
+    ).properties(width=240, height=alt.Step(16))
+    return alt.hconcat(squared, signed, spacing=14)
 
 
 def _map(outputs: pl.DataFrame, facts: Mapping[str, Any]) -> list[Figure | Note]:
@@ -100,8 +144,37 @@ def _map(outputs: pl.DataFrame, facts: Mapping[str, Any]) -> list[Figure | Note]
         "logarithmic scale; cell types by lineage, factors clustered by the shape of their logarithmic profile "
         "(average linkage of 1 - r)."
     )
-    chart = charts.influence_map(data, order, lineages)
+    chart = _map_chart(data, order, lineages)
     return [Figure("aitac-influence-map", "Influence by cell type", caption, chart, data)]
+
+
+def _map_chart(data: pl.DataFrame, rows: list[str], lineages: list[str]) -> alt.FacetChart:
+    """Sets `rows` from top to bottom, a panel for each lineage."""
+    positive = data.filter(pl.col("influence") > 0)
+    low, high = (positive["influence"].quantile(share) or 1.0 for share in (0.02, 1.0))
+    shades: Any = {"type": "log", "scheme": SEQUENTIAL, "domain": [low, max(high, low * 1.001)], "clamp": True}
+    wide = 52 if data["cell type"].n_unique() <= 8 else 20  # so that the names of single-type lineages fit
+    legend = alt.Legend(format="~g", tickCount=4, titleLimit=400, titleOrient="top", titleAnchor="start")
+    return (
+        alt.Chart(positive.select(pl.col("set"), pl.col("cell type").alias("type"), "lineage", "influence"))
+        .mark_rect(stroke="white", strokeWidth=0.5)
+        .encode(
+            alt.X("type:N", title=None, sort=None, axis=alt.Axis(labelAngle=-50, labelOverlap=False)),
+            alt.Y("set:N", title=None, scale=alt.Scale(domain=rows), axis=_names(grid=False)),
+            alt.Color(
+                "influence:Q", title="mean squared change of the prediction", scale=alt.Scale(**shades), legend=legend
+            ),
+            tooltip=["set:N", "type:N", "lineage:N", alt.Tooltip("influence:Q", format=".3g")],
+        )
+        .properties(width=alt.Step(wide), height=alt.Step(15))
+        .facet(
+            column=alt.Column(
+                "lineage:N", title=None, sort=lineages, header=alt.Header(labelAnchor="middle", labelFontSize=11)
+            ),
+            spacing=6,
+        )
+        .resolve_scale(x="independent")
+    )
 
 
 def _ladder(ranked: pl.DataFrame) -> Figure:
@@ -111,7 +184,30 @@ def _ladder(ranked: pl.DataFrame) -> Figure:
         "Colour: the correlation over peaks of what is taken away with what the prediction loses, the mean over cell "
         "types weighted by influence; above 0 the factor opens."
     )
-    return Figure("aitac-influence-lineages", "The hierarchy of factors", caption, charts.ladder(rows), ranked)
+    return Figure("aitac-influence-lineages", "The hierarchy of factors", caption, _ladder_chart(rows), ranked)
+
+
+def _ladder_chart(data: pl.DataFrame) -> alt.FacetChart:
+    order = data["lineage"].unique(maintain_order=True).to_list()
+    rows = data.with_columns(row=pl.format("{}", pl.col("set")), order=pl.col("rank")).select(
+        "lineage", "row", "order", "share", "direction"
+    )
+    shades: Any = {"scheme": DIVERGING, "domain": [-1, 1], "reverse": True}
+    bars = alt.Chart(rows).encode(
+        alt.Y("row:N", title=None, sort=alt.EncodingSortField("order", op="min"), axis=_names(grid=False)),
+        alt.X("share:Q", title="share of the influence", axis=alt.Axis(format="%", tickCount=4)),
+        alt.Color(
+            "direction:Q", title="closes (−1) to opens (1)", scale=alt.Scale(**shades), legend=alt.Legend(tickCount=5)
+        ),
+        tooltip=["row:N", alt.Tooltip("share:Q", format=".1%"), alt.Tooltip("direction:Q", format=".2f")],
+    )
+    facet = alt.Facet("lineage:N", title=None, sort=order)
+    return (
+        bars.mark_bar(stroke="#8C8C8C", strokeWidth=0.5)
+        .properties(width=180, height=alt.Step(16))
+        .facet(facet=facet, columns=_columns(len(order)))
+        .resolve_scale(y="independent")
+    )
 
 
 def _table(factors: pl.DataFrame) -> Table:
@@ -129,14 +225,8 @@ def _table(factors: pl.DataFrame) -> Table:
     formats = {name: form for name, form in {**formats, "z": ".1f"}.items() if name in ranked.columns}
     scored = "influence" in ranked.columns
     numbers = ("influence", "null", "signed", "z", "q") if scored else ("on_predictions",)
-    return Table(
-        "aitac-influence-factors",
-        "Factors by influence",
-        caption,
-        ranked,
-        formats=formats,
-        first=("set", "filters", *numbers),
-    )
+    first = ("set", "filters", *numbers)
+    return Table("aitac-influence-factors", "Factors by influence", caption, ranked, formats=formats, first=first)
 
 
 def _ensemble_table(table: pl.DataFrame) -> Table:
@@ -215,8 +305,84 @@ def _network(pairs: pl.DataFrame, factors: list[str]) -> Figure:
         "orange: less; width: how much, in units of the prediction. Grey: factors without such a pair there."
     )
     lineages = pairs["lineage"].unique(maintain_order=True).to_list()
-    chart = charts.network(strongest, factors, lineages)
+    chart = _network_chart(strongest, factors, lineages)
     return Figure("aitac-pairs-network", "Synergy and antagonism", caption, chart, pairs)
+
+
+def _network_chart(pairs: pl.DataFrame, factors: list[str], lineages: list[str]) -> alt.FacetChart:
+    """Factors on a circle, a panel for each lineage, a line for each pair."""
+    rows = _on_a_circle(pairs, factors, lineages)
+    base = alt.Chart(rows).encode(
+        alt.X("x:Q", scale=alt.Scale(domain=[-1.9, 1.9]), axis=None),
+        alt.Y("y:Q", scale=alt.Scale(domain=[-1.3, 1.3]), axis=None),
+    )
+    greatest: Any = rows["size"].max() or 1.0
+    signs = alt.Scale(domain=["synergy", "antagonism"], range=[SYNERGY, ANTAGONISM])
+    widths = alt.Scale(domain=[0, greatest], range=[0.6, 6])
+    sizes = alt.Legend(
+        format=".2g", values=[greatest / 4, greatest / 2, greatest], symbolStrokeColor=SOFT, titlePadding=14
+    )
+    edges = (
+        base.transform_filter("datum.what == 'pair'")
+        .mark_rule(opacity=0.85)
+        .encode(
+            alt.X2("x2:Q"),
+            alt.Y2("y2:Q"),
+            alt.Color("sign:N", title=None, scale=signs),
+            alt.StrokeWidth("size:Q", title="strength", legend=sizes, scale=widths),
+            tooltip=["pair:N", "sign:N", alt.Tooltip("difference:Q", format=".3g"), alt.Tooltip("q:Q", format=".2g")],
+        )
+    )
+    points = (
+        base.transform_filter("datum.what == 'factor'")
+        .mark_point(filled=True, size=45, opacity=1)
+        .encode(color=alt.condition("datum.held", alt.value(INK), alt.value("#BDBDBD")), tooltip=["factor:N"])
+    )
+    words = [
+        base.transform_filter(f"datum.what == 'factor' && datum.side == '{side}'")
+        .mark_text(align=side, fontSize=10)
+        .encode(
+            alt.X("lx:Q"),
+            alt.Y("ly:Q"),
+            text="factor:N",
+            color=alt.condition("datum.held", alt.value(INK), alt.value("#8C8C8C")),
+        )
+        for side in ("left", "right", "center")
+    ]
+    return (
+        alt.layer(edges, points, *words)
+        .properties(width=290, height=200)
+        .facet(facet=alt.Facet("lineage:N", title=None, sort=lineages), columns=_columns(len(lineages)))
+    )
+
+
+def _on_a_circle(pairs: pl.DataFrame, factors: list[str], lineages: list[str]) -> pl.DataFrame:
+    """One row per pair, from (x, y) to (x2, y2), and per factor and lineage at (x, y), its name at (lx, ly)."""
+    turns = [2 * math.pi * i / len(factors) for i in range(len(factors))]
+    places = {name: (math.sin(turn), math.cos(turn)) for name, turn in zip(factors, turns, strict=True)}
+    rows: list[dict[str, Any]] = []
+    for lineage, first, second, difference, q in pairs.select(
+        "lineage", "first", "second", "difference", "q"
+    ).iter_rows():
+        (x, y), (x2, y2) = places[first], places[second]
+        ends = {"x": x, "y": y, "x2": x2, "y2": y2}
+        strength = {"difference": difference, "size": abs(difference), "q": q}
+        sign = "synergy" if difference > 0 else "antagonism"
+        rows.append(
+            {"lineage": lineage, "what": "pair", "pair": f"{first} + {second}", "sign": sign, **ends, **strength}
+        )
+    for lineage in lineages:
+        own_pairs = pairs.filter(pl.col("lineage") == lineage)
+        linked = {*own_pairs["first"], *own_pairs["second"]}
+        for name, (x, y) in places.items():
+            side = "left" if x > 0.01 else "right" if x < -0.01 else "center"
+            above = 1.22 if side == "center" else 1.1
+            place = {"x": x, "y": y, "lx": 1.13 * x, "ly": above * y, "side": side}
+            rows.append({"lineage": lineage, "what": "factor", "factor": name, "held": name in linked, **place})
+    words, numbers = ("lineage", "what", "factor", "pair", "sign", "side"), ("x", "y", "x2", "y2", "lx", "ly")
+    schema: dict[str, Any] = dict.fromkeys(words, pl.String) | dict.fromkeys(numbers, pl.Float64)
+    schema |= dict.fromkeys(("difference", "size", "q"), pl.Float64) | {"held": pl.Boolean}
+    return pl.DataFrame(rows, schema=schema)
 
 
 def _distances(scanned: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
@@ -228,8 +394,51 @@ def _distances(scanned: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
     )
     if scanned["planted"].count():
         caption += " Broken line: the distance that was planted."
-    chart = charts.distances(scanned.with_columns(panel=words), unit="prediction")
+    chart = _distance_chart(scanned.with_columns(panel=words))
     return Figure("aitac-pairs-distance", "Synergy against distance", caption, chart, scanned)
+
+
+def _distance_chart(data: pl.DataFrame) -> alt.FacetChart:
+    order = data["panel"].unique(maintain_order=True).to_list()
+    kinds = data["orientation"].unique(maintain_order=True).to_list()
+    rows = data.with_columns(
+        low=pl.col("null") - 2 * pl.col("null_error"), high=pl.col("null") + 2 * pl.col("null_error")
+    )
+    base = alt.Chart(rows).encode(
+        alt.X("distance:Q", title="distance of the centres (bases)", scale=alt.Scale(zero=False, nice=False))
+    )
+    band = (
+        base.transform_filter(f"datum.orientation == '{kinds[0]}'")
+        .mark_area(color=NULL, opacity=0.4)
+        .encode(alt.Y("low:Q", title="synergy (prediction)"), alt.Y2("high:Q"))
+    )
+    scale = alt.Scale(domain=kinds, range=colours(kinds, "strands of first and second"))
+    line = base.mark_line(strokeWidth=1.5).encode(
+        alt.Y("synergy:Q"),
+        alt.Color("orientation:N", title="strands of first and second", scale=scale),
+        tooltip=["panel:N", "orientation:N", "distance:Q", alt.Tooltip("synergy:Q", format=".3g")],
+    )
+    layers: list[alt.Chart] = [band, line]
+    if "planted" in data.columns and data["planted"].count():
+        layers.append(
+            base.transform_filter("isValid(datum.planted)")
+            .mark_rule(strokeDash=[4, 3], color=INK)
+            .encode(alt.X("planted:Q"))
+        )
+    return (
+        alt.layer(*layers)
+        .properties(width=200, height=130)
+        .facet(facet=alt.Facet("panel:N", title=None, sort=order), columns=_columns(len(order)))
+        .resolve_scale(y="independent")
+    )
+
+
+def _names(*, grid: bool) -> alt.Axis:
+    return alt.Axis(labelLimit=260, labelOverlap=False, labelFlush=False, grid=grid)
+
+
+def _columns(panels: int) -> int:
+    return 2 if panels in (2, 4) else 3
 
 
 def _pair_table(pairs: pl.DataFrame) -> Table:

@@ -1,18 +1,19 @@
-"""Motifs of the filters of both layers, drawn."""
+"""Motifs of the filters of both layers, of those that other runs have too, and of those that were planted, drawn."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import altair as alt
 import numpy as np
 import polars as pl
 
-from netassay.formats.motifs import UNSURE, Matrix, letter_heights, matrices_of_table
+from netassay.formats.motifs import LEAST_COLUMNS, UNSURE, Matrix, letter_heights, matrices_of_table, span
 from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
 from netassay.reporting.logo import logos
-from netassay.reporting.palette import NETWORK, NULL
+from netassay.reporting.palette import NETWORK, NULL, colours
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 from netassay.studies.aitac.interpret.findings import factor_names
@@ -100,10 +101,7 @@ def _beside(
         matrix = letter_heights(targets[row["target"]])
         turned, strand = (matrix[::-1, ::-1], " (other strand)") if row["orientation"] == "-" else (matrix, "")
         title = f"{row['name'] or row['target']}, {row['target']}{strand}, q = {row['q']:.1g}"
-        panels += [
-            (f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]]),
-            (title, turned),
-        ]
+        panels += [(f"{row['label']}, {row['sites']:,} sites", heights[row["filter"]]), (title, turned)]
         starts += [1, row["offset"] + 1]
     left_out = f" Shown are the {rows.height} of least q, of {like.height}." if like.height > rows.height else ""
     caption = (
@@ -162,12 +160,7 @@ def _profiles(like: pl.DataFrame, profiles: pl.DataFrame, terms: Terms) -> Figur
     everywhere = heights.filter(pl.col("filter") == "").select("cell type", overall="height")
     rows = like.select("filter", "label").join(heights, on="filter", maintain_order="left")
     data = rows.join(everywhere, on="cell type", maintain_order="left").select(
-        "label",
-        "filter",
-        "cell type",
-        "height",
-        "overall",
-        difference=(pl.col("height") - pl.col("overall")).round(3),
+        "label", "filter", "cell type", "height", "overall", difference=(pl.col("height") - pl.col("overall")).round(3)
     )
     chart = heat_map(
         data,
@@ -282,12 +275,11 @@ def first_layer(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> 
     facts = facts_of(tables["facts"])
     text = (
         f"A filter of the first layer{_layer_name(facts)} is active where it exceeds {config.motif_threshold:g} of its "
-        "greatest activation "
-        f"on the {facts['peaks']:,} peaks used ({facts['chosen']}). Its motif is the count of the "
+        f"greatest activation on the {facts['peaks']:,} peaks used ({facts['chosen']}). Its motif is the count of the "
         f"bases that it sees there. Known motifs ({facts['database']}) are compared with it by Tomtom; q is by "
-        "Benjamini and Hochberg over all known motifs. Chance is measured by the same filters with the columns "
-        "between their flanks in random order; names are given where so measured no more than "
-        f"{config.motif_q:.0%} of them are false."
+        "Benjamini and Hochberg over all known motifs. Chance is measured by the same filters with the columns between "
+        f"their flanks in random order; names are given where so measured no more than {config.motif_q:.0%} of them "
+        "are false."
     )
     terms = Terms("aitac-motifs", "filter", "filters of the first layer")
     return Section(TITLES["motifs"], text, motif_items(tables, config, terms))
@@ -300,9 +292,196 @@ def second_layer(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) ->
         f"A channel of the second layer sees {facts['width']} bases. It is active where it exceeds "
         f"{config.second_layer_threshold:g} of its greatest activation, before pooling, on "
         f"{facts['peaks']:,} peaks. Its motif is read, compared and judged as those of the first layer are; being "
-        "a sum over all filters at several places, it may hold two sites at a distance, or several in one place "
-        "that no "
-        "single motif can show."
+        "a sum over all filters at several places, it may hold two sites at a distance, or several in one place that "
+        "no single motif can show."
     )
     terms = Terms("aitac-second-layer", "channel", "channels of the second layer")
     return Section(TITLES["second_layer"], text, motif_items(tables, config, terms))
+
+
+_LOGOS = 24  # clusters that are drawn
+_REAL, _NULL = "filters", "columns permuted"
+
+
+def reproducible(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    """Number of filters that other runs also have, beside permuted ones, and the motifs that runs share."""
+    numbers = dict(tables["numbers"].iter_rows())
+    clusters = tables["clusters"]
+    times = pl.concat(
+        [
+            _by_times(tables["filters"].filter(pl.col("run") == pl.col("run").first()), _REAL),
+            _by_times(tables["permuted"], _NULL),
+        ]
+    )
+    other_runs, required = numbers["other runs"], numbers["needed"]
+    text = (
+        "A filter is reproduced in another run, trained from other initial weights, if a filter there is like it "
+        f"(Tomtom q < {config.reproducible_q:g}), and reproducible if that holds in at least {required} of the "
+        f"{other_runs} others. {numbers['reproducible']} of {numbers['filters']} filters of this run are "
+        f"({numbers['informative']} have {LEAST_COLUMNS} columns or more between their flanks); of the same filters "
+        f"with their columns in a random order {numbers['reproducible, permuted']}.\n\n"
+        f"Filters of all runs form {len(clusters)} clusters, {numbers['clusters held']} of them shared by "
+        f"{required + 1} or more of {other_runs + 1} runs (columns permuted: {numbers['clusters held, permuted']})."
+    )
+    figure = Figure(
+        "aitac-reproduced",
+        "How many other runs have a filter too",
+        f"Filters of the interpreted run by the number of other runs with a filter like it, beside the same filters "
+        f"with their columns in a random order. Reproducible: {required} or more.",
+        _bars(times, x="other runs with a like filter", y="filters", colour="motif"),
+        times,
+    )
+    items: list[Figure | Table | Note] = [figure]
+    shared = clusters.filter("held")
+    if shared.height:
+        words = f"shared by {required + 1} or more of {other_runs + 1} runs"
+        items.append(_logos(shared, tables["matrices"], words, config.motif_q))
+    else:
+        items.append(Note(f"No cluster is shared by {required + 1} or more of the {other_runs + 1} runs.", "warning"))
+    items.append(
+        Table(
+            "aitac-clusters",
+            "Clusters of filters",
+            f"Motifs that at least two runs have, of {len(clusters)} clusters. Joined while the geometric mean of the "
+            f"p-values between members is below {config.cluster_p:g}. Information between the flanks.",
+            clusters.filter(pl.col("runs") > 1).drop("held"),
+            formats={"information": ".1f", "q": ".2g"},
+            units={"information": "bits"},
+        )
+    )
+    return Section(TITLES["reproducible"], text, tuple(items))
+
+
+def _logos(clusters: pl.DataFrame, matrices: pl.DataFrame, words: str, motif_q: float) -> Figure:
+    rows = clusters.head(_LOGOS)
+    counts = matrices_of_table(matrices.sort("position"))
+    panels = []
+    for row in rows.iter_rows(named=True):
+        matrix = counts[row["cluster"]]
+        heights = letter_heights(matrix)[:, slice(*span(matrix))]
+        sure = row["like"] is not None and row["q"] is not None and row["q"] < motif_q
+        like = f" ({row['like']})" if sure else ""
+        name = f"{row['cluster'].replace('_', ' ')}{like}"
+        panels.append((f"{name}: {row['runs']} runs, {row['filters']} filters", heights))
+    remark = f"; the first {_LOGOS} of {len(clusters)}" if len(clusters) > _LOGOS else ""
+    return Figure(
+        "aitac-cluster-logos",
+        "Motifs that runs share",
+        f"Merged motifs of the clusters {words}{remark}, between their flanks; in brackets the factor or family that "
+        f"one is like (q and false discovery rate < {motif_q:g}). Height of a column: its information, in bits.",
+        logos(panels),
+        matrices.filter(pl.col("motif").is_in(rows["cluster"].to_list())),
+    )
+
+
+def _by_times(filters: pl.DataFrame, kind: str) -> pl.DataFrame:
+    counts = filters.group_by("found").len().sort("found")
+    return counts.select(
+        pl.col("found").alias("other runs with a like filter"),
+        pl.col("len").cast(pl.Int64).alias("filters"),
+        pl.lit(kind).alias("motif"),
+    )
+
+
+def _bars(data: pl.DataFrame, *, x: str, y: str, colour: str) -> alt.Chart:
+    """Bars of counts `y` side by side over the integers `x`, one colour per kind, in the order of the rows."""
+    kinds = data[colour].unique(maintain_order=True).to_list()
+    rows = data.select(x=pl.col(x), y=pl.col(y), kind=pl.col(colour))
+    return (
+        alt.Chart(rows)
+        .mark_bar()
+        .encode(
+            alt.X("x:O", title=x, axis=alt.Axis(labelAngle=0), scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)),
+            alt.Y("y:Q", title=y),
+            alt.XOffset("kind:N", sort=kinds),
+            alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=colours(kinds, colour))),
+            tooltip=[alt.Tooltip("kind:N", title=colour), alt.Tooltip("x:O", title=x), alt.Tooltip("y:Q", title=y)],
+        )
+        .properties(width=460, height=240)
+    )
+
+
+_SHARES = ("recall", "recall of visible", "precision", "columns permuted", "precision of the strongest")
+ONE, SEVERAL = "one run", "clusters of several runs"
+
+
+def recovery(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Section:
+    """Which planted motifs and pairs were found, and false findings."""
+    scores = tables["scores"]
+    by_source = {(row["what"], row["by"]): row for row in scores.iter_rows(named=True)}
+    best = by_source.get(("motifs", SEVERAL), by_source[("motifs", ONE)])
+    text = (
+        f"The grammar of a simulated atlas is known. A finding is a motif with {config.least_bits:g} bits or more "
+        f"between its flanks and {config.least_sites} sites or more: a filter of one run, or the merged motif of "
+        f"a cluster that enough runs share. It matches a planted motif at Tomtom q < {config.recovery_q:g}; one that "
+        f"matches none is false. By {best['by']}, {best['recovered']} of {best['planted']} planted motifs are found, "
+        f"and {best['false']} of {best['findings']} findings are false."
+    )
+    outputs = f" ({facts_of(tables['facts'])['outputs']})" if "facts" in tables else ""
+    factors = tables["factors"]
+    rows = factors.with_columns(strength=-pl.col("q").clip(1e-10).log10())
+    items: list[Figure | Table | Note] = [
+        Note("SIMULATED DATA: sequences and heights were made by a program.", "warning"),
+        Figure(
+            "aitac-recovered",
+            "Planted motifs and the certainty of finding them",
+            f"Smallest q of a finding for each planted motif, as -log10 q (10 at most); found above "
+            f"{-math.log10(config.recovery_q):g}.",
+            _recovery_dots(rows, -math.log10(config.recovery_q)),
+            rows,
+        ),
+        Table(
+            "aitac-recovery",
+            "Recall and precision",
+            "Visible: motifs whose effect differs between cell types; a loss of correlations across cell types cannot "
+            "teach the others. Columns permuted: share of the findings that match a planted motif with their columns "
+            f"in a random order. Pairs: found at q < {config.pair_q:g} with the sign that was planted, among pairs of "
+            "the motifs that this run's filters match; the strongest: as many of them as were planted.",
+            scores,
+            formats=dict.fromkeys(_SHARES, ".2f"),
+        ),
+        Table(
+            "aitac-planted-pairs",
+            "Planted pairs",
+            "Effect planted (above 0 synergistic), and interaction found in the lineage of greatest effect, in units "
+            f"of the network's output{outputs}.",
+            tables["pairs"],
+            formats={"found_effect": ".3f", "q": ".3g"},
+        ),
+    ]
+    false = tables["findings"].filter(pl.col("factor").is_null())
+    if false.height:
+        items.append(
+            Table(
+                "aitac-false-motifs",
+                "Findings that match no planted motif",
+                "Their best match is not below the threshold.",
+                false.drop("factor"),
+                formats={"information": ".1f", "q": ".3g"},
+            )
+        )
+    return Section(TITLES["recovery"], text, tuple(items))
+
+
+def _recovery_dots(data: pl.DataFrame, threshold: float) -> alt.LayerChart:
+    """One row per planted motif (`factor`), one dot per source (`by`) at `strength`, a line at `threshold`."""
+    sources = data["by"].unique(maintain_order=True).to_list()
+    names = data["factor"].unique(maintain_order=True).to_list()
+    rows = data.select("factor", "by", "strength")
+    marks = ["circle", "diamond", "square"][: len(sources)]
+    title = "-log10 q of the surest finding"
+    dots = (
+        alt.Chart(rows)
+        .mark_point(filled=True, size=80, opacity=0.9)
+        .encode(
+            alt.X("strength:Q", title=title, scale=alt.Scale(domain=[0, 10.3], nice=False)),
+            alt.Y("factor:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(grid=True)),
+            alt.YOffset("by:N", sort=sources, scale=alt.Scale(domain=sources, paddingOuter=0.4)),
+            alt.Color("by:N", title=None, scale=alt.Scale(domain=sources, range=colours(sources, "by"))),
+            alt.Shape("by:N", title=None, scale=alt.Scale(domain=sources, range=marks)),
+            tooltip=["factor", "by", alt.Tooltip("strength:Q", title=title, format=".2f")],
+        )
+    )
+    rule = alt.Chart(pl.DataFrame({"at": [threshold]})).mark_rule(strokeDash=[4, 3]).encode(alt.X("at:Q"))
+    chart = alt.layer(rule, dots).properties(width=440, height=max(80, 22 * len(names)))
+    return cast(alt.LayerChart, chart)

@@ -5,7 +5,7 @@ import torch
 from hand_made_nets import Sites, additive, product
 from torch import nn
 
-from netassay.dna.influence.synthetic import plant, spacing
+from netassay.dna.influence.synergy import plant, spacing
 from netassay.errors import DataError
 
 
