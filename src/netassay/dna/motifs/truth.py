@@ -18,6 +18,21 @@ from netassay.formats.motifs import LEAST_COLUMNS, Motifs
 LEAST_BITS, LEAST_SITES = 8.0, 20
 """Minimum information between the flanks, and minimum number of sites, of a finding."""
 
+_FACTORS = {
+    "factor": pl.String, "visible": pl.Boolean, "recovered": pl.Boolean, "q": pl.Float64, "finding": pl.String,
+}  # fmt: skip
+_FINDINGS = {
+    "finding": pl.String, "information": pl.Float64, "sites": pl.Int64, "consensus": pl.String, "factor": pl.String,
+    "q": pl.Float64,
+}  # fmt: skip
+_PAIRS = {
+    "pair": pl.String, "effect": pl.Float64, "recovered": pl.Boolean, "found_effect": pl.Float64, "q": pl.Float64,
+    "rank": pl.Int64,
+}  # fmt: skip
+_PAIR_FINDINGS = {
+    "first": pl.String, "second": pl.String, "effect": pl.Float64, "q": pl.Float64, "planted": pl.Boolean,
+}  # fmt: skip
+
 _VARIES = 1e-9  # an effect that varies less than this over the cell types is the same in all
 
 
@@ -134,51 +149,26 @@ def recovery(
     draws = range(permutations if numbers else 0)
     nulls = [q_values_by_row(likeness(permute_columns(motifs, generator), targets)) for _ in draws]
     visible = _visible(truth)
-    recovered = []
+    factors: list[tuple[object, ...]] = []
     for i, name in enumerate(targets.names):
-        best = values[:, i].min(0) if len(motifs) else None
-        good = best is not None and float(best.values) < q
-        recovered.append(
-            {
-                "factor": name,
-                "visible": visible[name],
-                "recovered": good,
-                "q": None if best is None else float(best.values),
-                "finding": motifs.names[int(best.indices)] if best is not None and good else None,
-            }
-        )
+        if not len(motifs):
+            factors.append((name, visible[name], False, None, None))
+            continue
+        least, row = values[:, i].min(0)
+        good = float(least) < q
+        factors.append((name, visible[name], good, float(least), motifs.names[int(row)] if good else None))
     findings = []
-    for i, name in enumerate(motifs.names):
-        best = values[i].min(0)
-        good = float(best.values) < q
-        findings.append(
-            {
-                "finding": name,
-                "information": float(_bits(motifs)[i]),
-                "sites": int(motifs.sites[i]),
-                "consensus": motifs.consensus[i],
-                "factor": targets.names[int(best.indices)] if good else None,
-                "q": float(best.values),
-            }
-        )
-    schema = {
-        "finding": pl.String,
-        "information": pl.Float64,
-        "sites": pl.Int64,
-        "consensus": pl.String,
-        "factor": pl.String,
-        "q": pl.Float64,
-    }
-    factors = {
-        "factor": pl.String,
-        "visible": pl.Boolean,
-        "recovered": pl.Boolean,
-        "q": pl.Float64,
-        "finding": pl.String,
-    }
+    for i, (name, bits) in enumerate(zip(motifs.names, _bits(motifs).tolist(), strict=True)):
+        least, row = values[i].min(0)
+        factor = targets.names[int(row)] if float(least) < q else None
+        findings.append((name, bits, int(motifs.sites[i]), motifs.consensus[i], factor, float(least)))
     by_chance = [float((null < q).any(1).double().mean()) for null in nulls]
     share = sum(by_chance) / len(by_chance) if by_chance else float("nan")
-    return Recovery(pl.DataFrame(recovered, schema=factors), pl.DataFrame(findings, schema=schema), share)
+    return Recovery(
+        pl.DataFrame(factors, schema=_FACTORS, orient="row"),
+        pl.DataFrame(findings, schema=_FINDINGS, orient="row"),
+        share,
+    )
 
 
 def matched_filters(
@@ -235,44 +225,16 @@ def pair_recovery(tested: pl.DataFrame, truth: Mapping[str, pl.DataFrame], *, q:
     rows = []
     for key, effect in true_pairs.items():
         estimate, value = best.get(key, (None, None))
-        rows.append(
-            {
-                "pair": "+".join(_in_order(key, truth)),
-                "effect": effect,
-                "found_effect": estimate,
-                "q": value,
-                "recovered": estimate is not None and (estimate > 0) == (effect > 0),
-                "rank": strongest.index(key) + 1 if key in best else None,
-            }
-        )
+        recovered = estimate is not None and (estimate > 0) == (effect > 0)
+        rank = strongest.index(key) + 1 if key in best else None
+        rows.append(("+".join(_in_order(key, truth)), effect, recovered, estimate, value, rank))
     findings = [
-        {
-            "first": min(key),
-            "second": max(key),
-            "effect": best[key][0],
-            "q": best[key][1],
-            "planted": key in true_pairs and (true_pairs[key] > 0) == (best[key][0] > 0),
-        }
+        (min(key), max(key), *best[key], key in true_pairs and (true_pairs[key] > 0) == (best[key][0] > 0))
         for key in strongest
     ]
-    schema = {
-        "pair": pl.String,
-        "effect": pl.Float64,
-        "recovered": pl.Boolean,
-        "found_effect": pl.Float64,
-        "q": pl.Float64,
-        "rank": pl.Int64,
-    }
-    finding_schema = {
-        "first": pl.String,
-        "second": pl.String,
-        "effect": pl.Float64,
-        "q": pl.Float64,
-        "planted": pl.Boolean,
-    }
     return PairRecovery(
-        pl.DataFrame(rows, schema=schema),
-        pl.DataFrame(findings, schema=finding_schema),
+        pl.DataFrame(rows, schema=_PAIRS, orient="row"),
+        pl.DataFrame(findings, schema=_PAIR_FINDINGS, orient="row"),
         len(looked),
         sum(key in looked for key in true_pairs),
     )

@@ -43,7 +43,7 @@ def assay(
     """
     names = chapter_names(config.only)
     files = files_digest(config)
-    if "binding" in names:
+    if "binding" in names and config.chip:
         binding.check_extras(config)
     subject = Subject(config, Store(recorder.folder.parent))
     facts = {"weights": subject.weights_digest, "files": files}
@@ -99,6 +99,8 @@ def assay(
 
 def _chapter_frames(name: str, subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]:
     try:
+        if name == "binding" and not config.chip:
+            raise DataError("no ChIP-seq is given to compare with; give one: --chip FILE (BED, narrowPeak or FASTA)")
         return TABLES[name](subject, config)
     except NetassayError as reason:
         return {NOTE: pl.DataFrame({"text": [str(reason)]})}

@@ -41,8 +41,8 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
     """marks: peaks, and marked ones, by cell type; facts; filters: one row each; predictors: areas by group of peaks;
     differences: areas against the motif's; curves: enrichment; nulls: areas of random filters, one per row.
 
-    The cell type of a peak is the one of its greatest height. Raises DataError without a chip file, for one that cannot
-    be read, and if it marks no peak or all.
+    The cell type of a peak is the one of its greatest height. Raises DataError for a file that cannot be read, and
+    for one that marks no peak or all.
     """
     marking, facts = _marks(subject, config)
     marked = marking.marked
@@ -65,7 +65,7 @@ def tables(subject: Subject, config: InterpretConfig) -> dict[str, pl.DataFrame]
 
 def check_extras(config: InterpretConfig) -> None:
     """ExtraMissing where the overlap of regions is asked for and its library is not installed."""
-    if config.chip and not _holds_sequences(Path(config.chip)):
+    if not _holds_sequences(Path(config.chip)):
         overlap.require_overlap()
 
 
@@ -98,8 +98,6 @@ def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Ov
 
 
 def _marks(subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:
-    if not config.chip:
-        raise DataError("no ChIP-seq is given to compare with; give one: --chip FILE (BED, narrowPeak or FASTA)")
     if subject.trained_by.null in ("mononucleotide", "dinucleotide"):
         raise DataError("the sequences of this run are shuffled (a null model), so no factor binds them")
     marking, facts = read_chip(Path(config.chip), subject, config)

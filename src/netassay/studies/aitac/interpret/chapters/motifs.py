@@ -208,26 +208,16 @@ def _cluster_table(clusters: Clusters, share: float) -> pl.DataFrame:
     filters = clusters.members.group_by("cluster").len()
     sizes = dict(filters.iter_rows())
     bits = [float(row[slice(*span)].sum()) for row, span in zip(motifs.information, motifs.spans, strict=True)]
-    return pl.DataFrame(
-        {
-            "cluster": list(motifs.names),
-            "runs": clusters.runs.tolist(),
-            "filters": [sizes[i] for i in range(len(motifs))],
-            "held": [i in shared for i in range(len(motifs))],
-            "consensus": list(motifs.consensus),
-            "information": bits,
-            "sites": motifs.sites.tolist(),
-        },
-        schema={
-            "cluster": pl.String,
-            "runs": pl.Int64,
-            "filters": pl.Int64,
-            "held": pl.Boolean,
-            "consensus": pl.String,
-            "information": pl.Float64,
-            "sites": pl.Int64,
-        },
-    )
+    columns = {
+        "cluster": (list(motifs.names), pl.String),
+        "runs": (clusters.runs.tolist(), pl.Int64),
+        "filters": ([sizes[i] for i in range(len(motifs))], pl.Int64),
+        "held": ([i in shared for i in range(len(motifs))], pl.Boolean),
+        "consensus": (list(motifs.consensus), pl.String),
+        "information": (bits, pl.Float64),
+        "sites": (motifs.sites.tolist(), pl.Int64),
+    }
+    return pl.DataFrame([pl.Series(name, values, kind) for name, (values, kind) in columns.items()])
 
 
 def _with_factors(table: pl.DataFrame, motifs: Motifs, subject: Subject) -> pl.DataFrame:
