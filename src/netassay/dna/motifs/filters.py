@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from netassay.dna.network.choices import Layout
+from netassay.dna.network.classes import WELL
 from netassay.dna.network.forms import KINDS, LETTERS, WORD, as_codes, check_batch, check_heights, starts, words
 from netassay.dna.network.layers import Activation, Field, Layer, find_layer
 from netassay.dna.network.network import BATCH, Network, evaluating
@@ -18,9 +19,6 @@ from netassay.errors import DataError
 from netassay.formats.motifs import UNIFORM, Motifs
 
 __all__ = ["FilterMotifs", "Motifs", "filter_motifs", "well_predicted"]
-
-WELL = 0.75
-"""A peak is well predicted above this correlation across cell types."""
 
 _MAX_SITES = 1 << 20  # sites gathered before they are counted
 # bins of a quantile: the first bits of a float32, sign and 8 of exponent and 7 of mantissa, for values 2^-32 ... 2^32
