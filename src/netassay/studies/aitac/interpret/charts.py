@@ -9,8 +9,7 @@ from typing import Any, cast
 import altair as alt
 import polars as pl
 
-from netassay.reporting.palette import NETWORK, NULL, colours
-from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL, SOFT
+from netassay.reporting.theme import DIVERGING, INK, NETWORK, NULL, SEQUENTIAL, SOFT, colours
 
 SYNERGY, ANTAGONISM = colours(("synergy", "antagonism"), "kind")
 

@@ -13,7 +13,7 @@ from netassay.dna.motifs.matrices import UNSURE, matrices_of_table
 from netassay.formats.matrices import Matrix, letter_heights
 from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
 from netassay.reporting.logo import logos
-from netassay.reporting.palette import NETWORK, NULL
+from netassay.reporting.theme import NETWORK, NULL
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 from netassay.studies.aitac.interpret.findings import factor_names
