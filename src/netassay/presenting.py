@@ -59,7 +59,7 @@ def report(
     """
     from netassay.files import write_file
     from netassay.reporting import Figure, Table, save_figure, write_page
-    from netassay.reporting.table import csv_text
+    from netassay.reporting.section import csv_text
 
     opened, problems = _open_runs(runs, store, where)
     by_study = {name: [run for run in opened if run.study == name] for name in kinds_of(opened)}
