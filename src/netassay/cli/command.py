@@ -29,7 +29,7 @@ from netassay.cli.flags import (
     whole_number,
     whole_numbers,
 )
-from netassay.cli.progress import be_quiet, working
+from netassay.cli.output import be_quiet, working
 from netassay.commands.corpus import CORPUS_DEFAULTS, CorpusArguments
 from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
 from netassay.config import Config

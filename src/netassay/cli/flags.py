@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 
@@ -102,6 +102,10 @@ Threads = Annotated[
     ),
 ]
 OwnThreads = Annotated[int | None, Parameter(converter=whole_number, help="Threads (1 to 1024); by default all cores.")]
+Format = Annotated[
+    Literal["table", "json", "csv"],
+    Parameter(help="Output format; json and csv keep every digit."),
+]
 Quiet = Annotated[bool, Parameter(help="Show no progress.", negative="")]
 _THOUSANDS = {"": 0, "K": 1, "M": 2, "G": 3, "B": 3, "T": 4}
 

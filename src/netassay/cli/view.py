@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from netassay.cli.progress import duration, is_quiet
+from netassay.cli.output import duration, is_quiet
 
 if TYPE_CHECKING:
     from netassay.sweeps import Standing, Standings
