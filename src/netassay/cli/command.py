@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import builtins
 import inspect
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -33,7 +32,7 @@ from netassay.cli.output import be_quiet, working
 from netassay.commands.corpus import CORPUS_DEFAULTS, CorpusArguments
 from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
 from netassay.config import Config
-from netassay.errors import ConfigError
+from netassay.processes import of_threads
 
 
 @dataclass(frozen=True)
@@ -82,37 +81,6 @@ def _lines(entries: Mapping[str, str]) -> dict[str, str]:
 
 def _line(words: str) -> str:
     return " ".join(words.split())
-
-
-MOST = 1024
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-"""Read by torch, NumPy's libraries and polars when they are loaded, which a command does after its words are read."""
-
-
-@contextmanager
-def of_threads(number: int | None) -> Iterator[None]:
-    """Within it what is loaded uses this many threads; None changes nothing. ConfigError outside 1 to 1024."""
-    if number is None:
-        yield
-        return
-    if not 1 <= number <= MOST:
-        raise ConfigError(f"threads = {number} is not allowed: whole number 1 to {MOST}")
-    before = {name: os.environ.get(name) for name in _VARIABLES}
-    os.environ.update(dict.fromkeys(_VARIABLES, str(number)))
-    torch = sys.modules.get("torch")
-    earlier = None if torch is None else torch.get_num_threads()
-    if torch is not None:
-        torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        if torch is not None:
-            torch.set_num_threads(earlier)
 
 
 Ask = Callable[..., Any]

@@ -11,7 +11,7 @@ from netassay.cli.flags import Format, count, numbers_in_a_row
 from netassay.cli.output import answer, table
 from netassay.commands import bounds as judge
 from netassay.commands import corpus, theory
-from netassay.numerics.memory import peak_bytes
+from netassay.processes import peak_bytes
 
 if TYPE_CHECKING:
     from netassay.capacity.corpus_bounds import Bounds, Verdict
