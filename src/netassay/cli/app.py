@@ -13,8 +13,7 @@ from cyclopts import App, Group, Parameter
 
 import netassay
 from netassay import study
-from netassay.cli.command import Command
-from netassay.cli.flags import Format, Quiet, Store, Threads, config_flags, flag
+from netassay.cli.command import Command, Format, Quiet, Store, Threads, config_flags, flag
 from netassay.cli.output import answer, be_quiet, progress_of_steps
 from netassay.config import read
 from netassay.errors import ConfigError, PluginError

@@ -6,8 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from netassay.cli.command import Ask, Command
-from netassay.cli.flags import Format, count, numbers_in_a_row
+from netassay.cli.command import Ask, Command, Format, count, numbers_in_a_row
 from netassay.cli.output import answer, table
 from netassay.commands import bounds as judge
 from netassay.commands import corpus, theory

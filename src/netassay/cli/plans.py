@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from netassay.cli.command import Ask, Command
-from netassay.cli.flags import Format
+from netassay.cli.command import Ask, Command, Format
 from netassay.cli.output import progress_of_chapters, progress_of_runs, say, table, written
 from netassay.commands.demo import demo as demo_of_studies
 from netassay.commands.demo import left_out

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from netassay.cli.command import Ask, Command
-from netassay.cli.flags import Format, conditions
+from netassay.cli.command import Ask, Command, Format, conditions
 from netassay.cli.output import answer, frame, progress_of_steps, say, table, visible, written
 from netassay.commands import runs as questions
 from netassay.commands.check import check as check_path

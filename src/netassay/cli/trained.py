@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from netassay.cli.command import Ask, Command
-from netassay.cli.flags import Format
+from netassay.cli.command import Ask, Command, Format
 from netassay.cli.output import answer, progress_of_chapters, progress_of_steps, say, written
 from netassay.commands import sequences
 from netassay.errors import ConfigError
