@@ -9,9 +9,8 @@ import pytest
 
 from netassay.config import Config
 from netassay.errors import RunDamaged, StoreError
-from netassay.runs import Run, State, database, ledger
-from netassay.runs.database import kind_of, lives_here_alone
-from netassay.runs.lock import Flock
+from netassay.runs import Run, State, database, disk, ledger
+from netassay.runs.disk import Flock, kind_of, lives_here_alone
 from netassay.training import Checkpoint
 
 
@@ -177,7 +176,7 @@ def test_the_kind_is_that_of_the_longest_and_last_mount(tmp_path, monkeypatch):
         "5 1 0:5 / /scratch/local rw - xfs /dev/sdc rw\n"
         "6 1 0:6 / /new rw - beyondfs x rw\n"
     )
-    monkeypatch.setattr(database, "_MOUNTS", mounts)
+    monkeypatch.setattr(disk, "_MOUNTS", mounts)
     kinds = {
         "/": ("ext4", True),
         "/scratch/runs": ("lustre", False),

@@ -27,7 +27,7 @@ from netassay.formats.shards import shards
 from netassay.formats.tokenizers import encoder
 from netassay.pace import paced
 from netassay.processes import machine_bytes
-from netassay.runs.lock import MUTEX
+from netassay.runs.disk import MUTEX
 from netassay.sweeps.connection import connect, disconnect, nodes, require_nodes
 
 if TYPE_CHECKING:

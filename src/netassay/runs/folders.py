@@ -20,8 +20,8 @@ from pathlib import Path
 
 from netassay.errors import RunDamaged, StoreError
 from netassay.files import sync_folder
-from netassay.runs import disk, ledger, lock
-from netassay.runs.lock import MUTEX, NO_LINKS
+from netassay.runs import disk, ledger
+from netassay.runs.disk import MUTEX, NO_LINKS
 
 DIGITS = 12
 """Number of hex digits of the config's digest in a run's id."""
@@ -84,7 +84,7 @@ def make(folder: Path, facts: dict[str, str]) -> None:
                 return
             hidden = Path(tempfile.mkdtemp(prefix=_NEW, dir=store))
             hidden.chmod(0o755)
-            (hidden / lock.NAME).touch()
+            (hidden / disk.LOCK).touch()
             (hidden / "tensors").mkdir()
             (hidden / "tables").mkdir()
             ledger.create(hidden, facts)
@@ -105,7 +105,7 @@ def remove(folder: Path) -> None:
             if not os.path.lexists(folder) and folder.name in swept:
                 return
             checked(folder)
-            writer_lock = lock.Lock(folder)
+            writer_lock = disk.Lock(folder)
             try:
                 hidden = store / f"{_DELETED}{folder.name}-{os.getpid()}"
                 if sys.platform == "win32":  # where no folder with an open file can be renamed

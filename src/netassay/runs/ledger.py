@@ -20,7 +20,7 @@ from netassay.errors import RunDamaged, StoreError
 from netassay.files import sync_folder, write_file
 from netassay.runs import database, disk
 from netassay.runs.database import SCHEMA, SCHEMA_VERSION
-from netassay.runs.lock import is_held
+from netassay.runs.disk import is_held
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -26,7 +26,7 @@ from netassay.errors import (
     reraised,
 )
 from netassay.extras import require
-from netassay.runs import database, disk, folders, ledger, lock, tags
+from netassay.runs import database, disk, folders, ledger, tags
 from netassay.runs.folders import State, run_id, stored_state
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _KINDS = {"study": str, "config": dict, "digest": str, "created": str, "package": str}
 _MOST_KEYS, _DEEPEST = 1000, 16
 _NESTS = {dict, list}
-_FORMS = {"study": disk.NAME, "digest": re.compile("[0-9a-f]{64}")}
+_FORMS = {"study": disk.NAMES, "digest": re.compile("[0-9a-f]{64}")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,7 +142,7 @@ class Run:
     def state(self) -> State:
         for _ in range(2):  # a run may end between the two checks; then the second says how
             state = stored_state(self.folder, self._status)
-            if state is not State.RUNNING or lock.is_held(self.folder):
+            if state is not State.RUNNING or disk.is_held(self.folder):
                 return state
         return State.KILLED
 

@@ -88,5 +88,5 @@ def _is_sound(run: str, words: object) -> bool:
         folders.is_id(run)
         and isinstance(words, list)
         and len(words) <= MOST
-        and all(isinstance(word, str) and disk.NAME.fullmatch(word) for word in words)
+        and all(isinstance(word, str) and disk.NAMES.fullmatch(word) for word in words)
     )

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from netassay.errors import StoreError
 from netassay.files import is_temporary
-from netassay.runs import checkpoints, disk, ledger, lock
+from netassay.runs import checkpoints, disk, ledger
 
 _LEDGER = {ledger.NAME, ledger.DIGEST, f"{ledger.NAME}-wal", f"{ledger.NAME}-shm", f"{ledger.NAME}-journal"}
-_KNOWN = {*_LEDGER, lock.NAME, checkpoints.FOLDER, "tables"}
+_KNOWN = {*_LEDGER, disk.LOCK, checkpoints.FOLDER, "tables"}
 
 
 class Problem(NamedTuple):

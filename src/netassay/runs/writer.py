@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
 from netassay.files import is_temporary, write_file
 from netassay.runs import checkpoints, disk, ledger
+from netassay.runs.disk import Lock
 from netassay.runs.folders import State, stored_state
-from netassay.runs.lock import Lock
 
 if TYPE_CHECKING:
     import polars as pl
