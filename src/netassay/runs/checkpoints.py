@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from netassay.errors import RunDamaged, StoreError, reraised
 from netassay.runs import disk, ledger
-from netassay.runs.database import rows
+from netassay.runs.ledger import rows
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -26,7 +26,7 @@ from netassay.errors import (
     reraised,
 )
 from netassay.extras import require
-from netassay.runs import database, disk, folders, ledger, tags
+from netassay.runs import disk, folders, ledger
 from netassay.runs.folders import State, run_id, stored_state
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Run:
                 "config": text,
                 "digest": json.dumps(digest),
                 "netassay": json.dumps(netassay.__version__),
-                "schema": json.dumps(database.SCHEMA_VERSION),
+                "schema": json.dumps(ledger.SCHEMA_VERSION),
                 "created": json.dumps(ledger.now()),
             }
             folders.make(folder, facts | ({"package": json.dumps(package)} if package else {}))
@@ -173,7 +173,7 @@ class Run:
     @property
     def tags(self) -> tuple[str, ...]:
         """Words by which the user has marked it, in the order of the alphabet; see `Store.tag`."""
-        return tags.read(self.folder.parent).get(self.id, ())
+        return folders.read_tags(self.folder.parent).get(self.id, ())
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -345,7 +345,7 @@ class Run:
             raise ledger.explained(self.folder, cause) from None
 
     def _rows(self, kinds: tuple[type, ...], select: str, *values: Any) -> list[tuple[Any, ...]]:
-        return ledger.read(self.folder, lambda connection: list(database.rows(connection, kinds, select, *values)))
+        return ledger.read(self.folder, lambda connection: list(ledger.rows(connection, kinds, select, *values)))
 
 
 @dataclass(frozen=True)
