@@ -17,15 +17,20 @@ import stat
 import sys
 import time
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import EFBIG, EINVAL
 from importlib.util import find_spec
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from netassay.errors import RunDamaged, RunLocked, StoreError
 from netassay.files import is_alive, is_temporary
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FILE = re.compile(
@@ -98,7 +103,7 @@ def read_short(folder: Path, file: str, most: int = 4096) -> str:
         return handle.read(most).decode(errors="replace")
 
 
-def _opened(folder: Path, file: str) -> BinaryIO:
+def _opened(folder: Path, file: str) -> BufferedReader:
     """A plain file below `folder`, no part of its name a link; a pipe or device is not waited for."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     *rooms, name = file.split("/")
@@ -119,6 +124,31 @@ def _opened(folder: Path, file: str) -> BinaryIO:
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def pack(tensors: Mapping[str, Tensor]) -> bytes:
+    """One safetensors file; tensors that share memory are written separately. StoreError for an unknown dtype."""
+    import torch
+    from safetensors.torch import save
+
+    # clones, because the format refuses views and shared memory
+    apart = {
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    try:
+        return save(apart)
+    except KeyError as unknown:
+        odd = [name for name, tensor in apart.items() if tensor.dtype == unknown.args[0]]
+        raise StoreError(
+            f"tensor {odd or list(apart)} has dtype {unknown}, which safetensors cannot hold; "
+            "store it as view_as_real or another dtype"
+        ) from None
+
+
+def unpack(data: bytes) -> dict[str, Tensor]:
+    from safetensors.torch import load
+
+    return load(data)
 
 
 LOCAL = frozenset(

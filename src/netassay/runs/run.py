@@ -271,9 +271,9 @@ class Run:
 
         Raises RunDamaged, with the file and both digests, if its bytes are not those written.
         """
-        from netassay.runs.checkpoints import load
+        from netassay.runs.writer import load_checkpoint
 
-        return ledger.read(self.folder, lambda connection: load(connection, self.folder, step))
+        return ledger.read(self.folder, lambda connection: load_checkpoint(connection, self.folder, step))
 
     def latest_checkpoint(self) -> Checkpoint:
         """The newest checkpoint. StoreError where there is none yet."""
@@ -307,9 +307,9 @@ class Run:
 
     def facts(self) -> dict[str, Any] | None:
         """Facts of the newest checkpoint (None if there is none); its tensors are not read."""
-        from netassay.runs.checkpoints import facts
+        from netassay.runs.writer import checkpoint_facts
 
-        return ledger.read(self.folder, facts)
+        return ledger.read(self.folder, checkpoint_facts)
 
     def checkpoints(self) -> tuple[int, ...]:
         """Steps of the checkpoints kept, ascending."""
