@@ -12,10 +12,9 @@ import polars as pl
 from netassay.naming import Names, run_names, value
 from netassay.reporting import Axis, FigureSpec, Note, Rule, Section, TableSpec, lines, small_multiples
 from netassay.runs import Run
+from netassay.studies.edge.config import KEYS, OPTIMISERS
 from netassay.studies.edge.findings import phase_table
-from netassay.studies.edge.instruments import INSTRUMENTS, WINDOW
-from netassay.studies.edge.optimisers import KEYS, OPTIMISERS
-from netassay.studies.edge.pictures import Derived, Picture, limit
+from netassay.studies.edge.instruments import INSTRUMENTS, WINDOW, Derived, Picture, limit
 
 
 def _share_of_layers(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:

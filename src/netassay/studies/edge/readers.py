@@ -29,8 +29,7 @@ from netassay.numerics.devices import generator
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import Data, Examples
 from netassay.studies.edge.instruments import INSTRUMENTS
-from netassay.studies.edge.networks import LOSSES, Loss
-from netassay.studies.edge.quantities import Layers, norms
+from netassay.studies.edge.networks import LOSSES, Layers, Loss, norms
 from netassay.training import Metric
 
 

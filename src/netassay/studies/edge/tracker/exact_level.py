@@ -24,7 +24,7 @@ from netassay.curvature.shards import Processes, in_one_piece, is_sharded
 from netassay.curvature.subsample import Cheap, OutputCurvature, Subsample, subsample
 from netassay.curvature.weights import lasting
 from netassay.errors import ModelError
-from netassay.studies.edge import quantities
+from netassay.studies.edge.networks import curvature_metrics, preconditioned_metrics
 from netassay.studies.edge.tracker.budget import SEARCH_EVERY, Budget
 from netassay.studies.edge.tracker.journal import Journal
 from netassay.studies.edge.tracker.module import left_as_it_was, require_alone
@@ -239,9 +239,9 @@ class ExactLevel:
         def ratio(value: float) -> float:
             return now.edge_ratio(value, norm) if isinstance(now, Motion) else math.nan
 
-        values = quantities.curvature(sharpness, ratio, parameters, self.blocks)
+        values = curvature_metrics(sharpness, ratio, parameters, self.blocks)
         if scaled is not None:
-            values |= quantities.preconditioned(scaled, ratio)
+            values |= preconditioned_metrics(scaled, ratio)
         values["tracked_loss"] = sharpness.loss
         if isinstance(now, Motion):
             return values | {"step_size": now.step_size, "threshold": now.edge(norm)}
