@@ -1,5 +1,5 @@
 # made by `make docs` from the contents in __init__.py; change them there
-from netassay.curvature.blocks import layer_blocks as layer_blocks
+from netassay.curvature.model import layer_blocks as layer_blocks
 from netassay.curvature.central_flow import CentralFlow as CentralFlow
 from netassay.curvature.critical import CriticalFollower as CriticalFollower
 from netassay.curvature.critical import CriticalSharpness as CriticalSharpness

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from netassay import training
-from netassay.curvature.blocks import layer_blocks
 from netassay.curvature.combined import Preconditioned
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.model import layer_blocks
 from netassay.errors import NotFinite
 from netassay.numerics import devices
 from netassay.runs import Run

@@ -12,17 +12,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from netassay.curvature.blocks import Blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.combined import Part, Preconditioned
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Head, Loss, Weights
+from netassay.curvature.forward import Batches, Head, Loss, Weights, lasting
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.model import Blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.processes import Summed, in_all
 from netassay.curvature.shards import Processes, in_one_piece, is_sharded
 from netassay.curvature.subsample import Cheap, OutputCurvature, Subsample, subsample
-from netassay.curvature.weights import lasting
 from netassay.errors import ModelError
 from netassay.studies.edge.networks import curvature_metrics, preconditioned_metrics
 from netassay.studies.edge.tracker.budget import SEARCH_EVERY, Budget
