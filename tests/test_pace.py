@@ -1,7 +1,7 @@
 """Loops that say how far they have come, to whoever listens."""
 
 from netassay.cli import main, output
-from netassay.pace import heard, paced, stage
+from netassay.processes import heard, paced, stage
 
 
 def test_without_a_listener_items_are_untouched():

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.errors import NetassayError, PluginError, RunDamaged, RunWarning
-from netassay.pace import paced, stage
 from netassay.plugins import one_line
+from netassay.processes import paced, stage
 from netassay.runs import Problem, Run, Store, find_run
 from netassay.runs.run import guarded
 from netassay.runs.store import unique_runs, warn_of

@@ -1,7 +1,8 @@
 """This process and its children.
 
-Of this one: cores, threads, main memory, and the signals that ask it to stop. Of children: how they are started, asked
-to stop and heard, and how none outlives its parent.
+Of this one: cores, threads, main memory, the progress of its long loops for a listener (none in a program, the command
+line while a command runs), and the signals that ask it to stop. Of children: how they are started, asked to stop and
+heard, and how none outlives its parent.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from netassay.errors import ConfigError
 
@@ -126,6 +128,56 @@ def _allowed_by_container(folder: Path) -> int:
     # the cache of files is released on demand
     cache = (folder / "memory.stat").read_text().partition("\ninactive_file ")[2].split()
     return max(0, limit - used + int(cache[0] if cache else 0))
+
+
+Listener = Callable[[str, int, int | None], None]
+"""Called with what is counted, how many are done, and how many there are, if known."""
+
+Item = TypeVar("Item")
+
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard(listener: Listener) -> Iterator[None]:
+    """A context in which `listener` hears of every loop of this thread.
+
+    >>> with heard(lambda label, done, total: print(label, done, total)):
+    ...     batches = list(paced([[1, 2], [3]], "peaks", total=3, size=2))
+    peaks 0 3
+    peaks 2 3
+    peaks 3 3
+    """
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def paced(
+    items: Iterable[Item], label: str, *, total: int | None = None, size: int | Callable[[Item], int] = 1
+) -> Iterable[Item]:
+    """The items, each counted when done: as `size` of `total`, under `label`. Without a listener, `items` itself."""
+    listener = _LISTENER.get()
+    return items if listener is None else _with_progress(items, listener, label, total, size)
+
+
+def stage(label: str) -> None:
+    """Announces a stage that cannot be counted."""
+    if (listener := _LISTENER.get()) is not None:
+        listener(label, 0, None)
+
+
+def _with_progress(
+    items: Iterable[Item], listener: Listener, label: str, total: int | None, size: int | Callable[[Item], int]
+) -> Iterator[Item]:
+    count = 0
+    listener(label, count, total)
+    for item in items:
+        yield item
+        count += size(item) if callable(size) else size
+        listener(label, count if total is None else min(count, total), total)
 
 
 _LAST_WORDS = 2000

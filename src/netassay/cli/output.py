@@ -230,7 +230,7 @@ def working(name: str) -> Iterator[None]:
     if is_quiet():
         yield
         return
-    from netassay.pace import heard
+    from netassay.processes import heard
 
     start, over, loop = time.monotonic(), threading.Event(), _Loop()
     thread = threading.Thread(

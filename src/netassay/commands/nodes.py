@@ -25,8 +25,7 @@ from netassay.formats.corpus import TOPICS, Reading, of_token_ids, require_token
 from netassay.formats.documents import Documents, Words
 from netassay.formats.shards import shards
 from netassay.formats.tokenizers import encoder
-from netassay.pace import paced
-from netassay.processes import machine_bytes
+from netassay.processes import machine_bytes, paced
 from netassay.runs.disk import MUTEX
 from netassay.sweeps.connection import connect, disconnect, nodes, require_nodes
 

@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from netassay.formats.bases import one_hot
-from netassay.pace import paced
+from netassay.processes import paced
 
 UNITS_PER_BIT = 100
 PEAKS_AT_ONCE = 512

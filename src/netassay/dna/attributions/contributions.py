@@ -24,7 +24,7 @@ from netassay.dna.network.plain import BothStrands, Exponential, combined, plain
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
 from netassay.numerics import devices
-from netassay.pace import paced
+from netassay.processes import paced
 
 Module = TypeVar("Module", bound=nn.Module)
 

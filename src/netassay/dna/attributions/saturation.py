@@ -17,7 +17,7 @@ from netassay.dna.network.network import BATCH, Network, Output
 from netassay.dna.network.reach import Reach
 from netassay.formats.bases import reverse_complement
 from netassay.nets.sequence_cnn import AITAC
-from netassay.pace import paced
+from netassay.processes import paced
 
 SEQUENCES = 8
 """Sequences at a time for AI-TAC: their mutants of one kind, about 50 per sequence, fill the matrix products."""
