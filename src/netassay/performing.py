@@ -181,26 +181,20 @@ def summarise(run: Run) -> dict[str, Any]:
         'finished'
     """
     with guarded(run):
-        return _summary(run)
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    from netassay.study import findings
-
-    metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
-    return {
-        "run": run.id,
-        **({"tags": list(tags)} if (tags := run.tags) else {}),
-        "study": run.study,
-        "status": str(run.state),
-        "step": run.step,
-        "message": run.message,
-        "seconds": run.seconds,
-        "folder": str(run.folder),
-        "metrics": str(metrics),
-        "findings": [finding.text for finding in findings([run])],
-        **study_of(run, tracked=True).findings.summary(run),
-    }
+        metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
+        return {
+            "run": run.id,
+            **({"tags": list(tags)} if (tags := run.tags) else {}),
+            "study": run.study,
+            "status": str(run.state),
+            "step": run.step,
+            "message": run.message,
+            "seconds": run.seconds,
+            "folder": str(run.folder),
+            "metrics": str(metrics),
+            "findings": run.findings,
+            **study_of(run, tracked=True).findings.summary(run),
+        }
 
 
 def trained_model(run: Run) -> nn.Module:

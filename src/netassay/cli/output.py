@@ -210,7 +210,7 @@ def _rounded(value: Any) -> str:
     return _text(value)
 
 
-_PLAIN_SECONDS = 10.0
+PLAIN_SECONDS = 10.0
 _FIRST_SECONDS = 3.0
 _QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -232,14 +232,23 @@ def working(name: str) -> Iterator[None]:
         return
     from netassay.processes import heard
 
-    start, over, loop = time.monotonic(), threading.Event(), _Loop()
-    thread = threading.Thread(
-        target=_say_on, args=[lambda: f"{name}: {loop.words(time.monotonic(), start)}", over], daemon=True
-    )
+    start, loop = time.monotonic(), _Loop()
+
+    def words() -> str:
+        return f"{name}: {loop.words(time.monotonic(), start)}"
+
+    with beside(lambda over: _say_on(words, over)), heard(loop.note):
+        yield
+
+
+@contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Runs `work` in a thread meanwhile, which ends soon after the event that it is given is set."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=[over], daemon=True)
     thread.start()
     try:
-        with heard(loop.note):
-            yield
+        yield
     finally:
         over.set()
         thread.join()
@@ -280,7 +289,7 @@ def _say_on(words: Callable[[], str], over: threading.Event) -> None:
     console = Console(stderr=True)
     if not console.is_terminal:
         print(words(), file=sys.stderr, flush=True)
-        while not over.wait(_PLAIN_SECONDS):
+        while not over.wait(PLAIN_SECONDS):
             print(words(), file=sys.stderr, flush=True)
         return
     from rich.live import Live
@@ -395,7 +404,7 @@ def _plain_lines(total: int | None) -> Callable[..., None]:
     last = [time.monotonic()]
 
     def show(count: int, words: str, whatever_the_time: bool = False) -> None:
-        if whatever_the_time or time.monotonic() - last[0] >= _PLAIN_SECONDS:
+        if whatever_the_time or time.monotonic() - last[0] >= PLAIN_SECONDS:
             last[0] = time.monotonic()
             print(f"{count}/{total} {words}" if total else f"step {count} {words}", file=sys.stderr, flush=True)
 

@@ -303,13 +303,7 @@ class FlowBeside:
             ("flow_loss_error", ""): look_of_flow.loss_error,
             ("flow_distance_error", ""): look_of_flow.weights_error,
         }
-        matrices: dict[str, Sharpness | Eigenpairs] = {
-            "": look_of_flow.sharpness,
-            **look_of_flow.sharpness.blocks,
-        }
-        for part, pairs in matrices.items():
-            values[("flow_sharpness", part)] = float(pairs.values[0])
-            values[("flow_sharpness_error", part)] = float(pairs.errors[0])
+        values |= _tops("flow_sharpness", look_of_flow.sharpness)
         return values | norms("flow_distance", apart, look.layers)
 
     def state(self) -> Mapping[str, Tensor]:
