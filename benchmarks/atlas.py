@@ -26,7 +26,7 @@ import torch
 
 from netassay import Atlas, build_atlas
 from netassay.formats.bases import encode, one_hot
-from netassay.numerics.memory import peak_bytes
+from netassay.processes import peak_bytes
 
 CONTIGS, LINE, LENGTH, CELL_TYPES = 20, 60, 251, 81
 ROWS = {"A": [1, 0, 0, 0], "C": [0, 1, 0, 0], "G": [0, 0, 1, 0], "T": [0, 0, 0, 1]}

@@ -22,7 +22,7 @@ os.environ |= {"RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 from cluster import RayCluster, SlurmCluster, digests
 
-from netassay.runs.lock import is_held
+from netassay.runs.disk import is_held
 from netassay.sweeps import Plan, sweep
 from netassay.sweeps.local import LocalProcesses
 

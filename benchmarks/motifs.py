@@ -29,7 +29,7 @@ MEMORY = """
 import torch
 from netassay import filter_motifs
 from netassay.nets import AITAC
-from netassay.numerics.memory import peak_bytes
+from netassay.processes import peak_bytes
 codes = torch.randint(0, 4, ({n}, {length}), dtype=torch.uint8)
 filter_motifs(AITAC({outputs}), codes, {layer!r})
 print(peak_bytes() // 2**20)

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from netassay.numerics.memory import peak_bytes
+from netassay.processes import peak_bytes
 
 CONTIGS, LONGEST, WIDTH, GROUPS = 20, 130_000_000, 500, 10
 COLUMNS = ["chromosome", "start", "end"]

@@ -24,7 +24,7 @@ from netassay import pearson_loss
 from netassay.dna.network.forms import Folded
 from netassay.dna.network.network import predict
 from netassay.nets import AITAC
-from netassay.numerics.memory import peak_bytes
+from netassay.processes import peak_bytes
 
 LENGTH, OUTPUTS, PUBLISHED_BATCH, BATCH, MANY = 251, 81, 100, 200, 4000
 MFLOP_FORWARD, MFLOP_STEP = 138, 403  # of one sequence, by the definition of the convolutions
@@ -178,7 +178,7 @@ def memory() -> None:
     script = f"""
 import torch, polars as pl
 from netassay.dna.atlas.atlas import Atlas
-from netassay.numerics.memory import peak_bytes
+from netassay.processes import peak_bytes
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.fit import Fit
 from netassay.studies.aitac.fit import Material

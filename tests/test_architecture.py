@@ -19,13 +19,13 @@ CAPACITY = min(path.name for path in Path(STORE).glob("capacity-*"))
 LEVELS = [
     {"errors", "contents"},
     {"inputs", "extras"},
-    {"config", "files", "pace", "plugins", "processes", "training"},
+    {"config", "files", "plugins", "processes", "training"},
     {"numerics", "formats", "reporting"},
     {"nets", "plotting"},
     {"corpus", "curvature", "dna"},
     {"capacity"},
     {"runs"},
-    {"study", "naming", "references"},
+    {"study", "references"},
     {"studies"},
     {"performing", "presenting"},
     {"sweeps", "interpreting"},
@@ -83,7 +83,7 @@ def test_imports_go_down_only():
 
 
 def test_kits_know_no_run_config_or_page():
-    above = {"config", "runs", "study", "studies", "reporting", "naming"}
+    above = {"config", "runs", "study", "studies", "reporting"}
     for source, target in ARROWS:
         assert room(source) not in KITS or room(target) not in above, f"{source} imports {target}"
 

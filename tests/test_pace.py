@@ -1,7 +1,7 @@
 """Loops that say how far they have come, to whoever listens."""
 
-from netassay.cli import main, progress
-from netassay.pace import heard, paced, stage
+from netassay.cli import main, output
+from netassay.processes import heard, paced, stage
 
 
 def test_without_a_listener_items_are_untouched():
@@ -25,8 +25,8 @@ def test_items_are_counted_when_they_are_done_and_never_beyond_the_total():
 
 def test_rate_and_time_left_are_those_since_the_loop_began(monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    loop = progress._Loop()
+    monkeypatch.setattr(output.time, "monotonic", lambda: clock[0])
+    loop = output._Loop()
     assert loop.words(101.0, 100.0) == "1 s"
     loop.note("sequences", 0, 400)
     clock[0] = 104.0
@@ -39,7 +39,7 @@ def test_rate_and_time_left_are_those_since_the_loop_began(monkeypatch):
 
 
 def test_a_command_says_how_far_it_has_come_and_nothing_when_quiet(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(progress, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(output, "_FIRST_SECONDS", 0.0)
     (tmp_path / "words.txt").write_text("the cat sat\nthe dog sat\n" * 200)
     words = ["entropy", str(tmp_path / "words.txt"), "--document", "line", "--length", "3"]
     assert main(words) == 0

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 from netassay.presenting import report
-from netassay.reporting import item
 
 BASELINE = Path(__file__).parent / "baseline" / "0.1.0"
 
@@ -21,7 +20,7 @@ def test_figures_and_tables_are_written_as_the_page_holds_them(tmp_path, monkeyp
     runs = {"store": BASELINE / "finished", "where": {"study": "edge-stepsize"}}
     page = report(**runs, out=tmp_path / "page.html").read_text()
     inside = {name: json.loads(text) for name, text in re.findall(r'id="([\w.-]+)\.csv">(.*?)</script>', page, re.S)}
-    monkeypatch.setattr(item, "CSV_BYTES", 10)
+    monkeypatch.setattr("netassay.reporting.page.CSV_BYTES", 10)
     page = report(**runs, out=tmp_path / "page.html", figures=tmp_path / "figures").read_text()
     assert len(inside) > 1 and 'data-save="csv"' not in page
     for name, text in inside.items():

@@ -1,13 +1,17 @@
-"""Child processes: heard, asked, explained, and gone with their parent."""
+"""Memory of this process; child processes: heard, asked, explained, and gone with their parent."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 
 import pytest
+import torch
 
+from netassay import processes
+from netassay.numerics import devices
 from netassay.processes import Child, cores, stop_signals
 
 ECHO = """
@@ -111,3 +115,29 @@ def test_a_closed_terminal_asks_for_a_checkpoint_as_a_stop_does():
         assert received == []
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_free_memory_is_within_what_a_container_allows(tmp_path, monkeypatch):
+    for name, text in (
+        ("max", "1000\n"),
+        ("current", "700\n"),
+        ("stat", "anon 5\ninactive_file 150\nfile 9\n"),
+    ):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert processes._allowed_by_container(tmp_path) == 450
+    (tmp_path / "memory.current").write_text("1200\n")
+    assert processes._allowed_by_container(tmp_path) == 0
+    (tmp_path / "memory.max").write_text("max\n")
+    with pytest.raises(ValueError, match="max"):
+        processes._allowed_by_container(tmp_path)
+    monkeypatch.setattr(processes, "_allowed_by_container", lambda folder: 17)
+    assert processes.free_bytes() == 17
+    assert devices.free_memory(torch.device("cpu")) == 17
+
+
+def test_the_peak_is_that_of_this_process():
+    before = processes.peak_bytes()
+    block = bytearray(before)  # as much again, and touched
+    block[::4096] = b"1" * len(block[::4096])
+    assert 1.5 * before < processes.peak_bytes() <= processes.machine_bytes()
+    assert processes.peak_bytes() <= 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + 2**20

@@ -135,7 +135,7 @@ def _beside(path: Path) -> Path:
         for remnant in path.parent.iterdir():
             if remnant.name.startswith(begin) and remnant.name.endswith(end):
                 middle = remnant.name[len(begin) : -len(end)]
-                if (of := _WRITER.fullmatch(middle)) and of[1] == _host() and not _lives(int(of[2], 16)):
+                if (of := _WRITER.fullmatch(middle)) and of[1] == _host() and not is_alive(int(of[2], 16)):
                     shutil.rmtree(remnant) if remnant.is_dir() and not remnant.is_symlink() else remnant.unlink()
     return path.with_name(f"{begin}{_host()}-{os.getpid():x}-{secrets.token_hex(3)}{end}")
 
@@ -147,7 +147,8 @@ def _host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 
 
-def _lives(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine lives, as far as the system says."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -19,7 +19,7 @@ from netassay.errors import (
     RunFailed,
     StoreError,
 )
-from netassay.processes import stop_signals
+from netassay.processes import require_threads, stop_signals
 from netassay.runs import Run, RunWriter, State, Store, find_run, run_id
 from netassay.runs.folders import store_folder
 from netassay.runs.run import guarded
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from netassay.training import Metric
-
-MOST_THREADS = 1024  # far more than any machine has cores; torch crashes if the system cannot start as many
 
 Watch = Callable[[int, "Mapping[Metric, float]"], None]
 """Called with each step and its numbers during a run."""
@@ -75,8 +73,8 @@ def perform(
         >>> str(netassay.perform(config, "runs", threads=1).state)
         'finished'
     """
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise ConfigError(f"threads = {threads} is not allowed: whole number 1 to {MOST_THREADS}")
+    if threads is not None:
+        require_threads(threads)
     store = store_folder(store)
     new = not (store / run_id(config.study, config.digest)).exists()
     study = find(config.study)
@@ -183,26 +181,20 @@ def summarise(run: Run) -> dict[str, Any]:
         'finished'
     """
     with guarded(run):
-        return _summary(run)
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    from netassay.study import findings
-
-    metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
-    return {
-        "run": run.id,
-        **({"tags": list(tags)} if (tags := run.tags) else {}),
-        "study": run.study,
-        "status": str(run.state),
-        "step": run.step,
-        "message": run.message,
-        "seconds": run.seconds,
-        "folder": str(run.folder),
-        "metrics": str(metrics),
-        "findings": [finding.text for finding in findings([run])],
-        **study_of(run, tracked=True).findings.summary(run),
-    }
+        metrics = run.table_path("metrics") if "metrics" in run.tables() else run.folder / "run.sqlite"
+        return {
+            "run": run.id,
+            **({"tags": list(tags)} if (tags := run.tags) else {}),
+            "study": run.study,
+            "status": str(run.state),
+            "step": run.step,
+            "message": run.message,
+            "seconds": run.seconds,
+            "folder": str(run.folder),
+            "metrics": str(metrics),
+            "findings": run.findings,
+            **study_of(run, tracked=True).findings.summary(run),
+        }
 
 
 def trained_model(run: Run) -> nn.Module:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.errors import NetassayError, PluginError, RunDamaged, RunWarning
-from netassay.pace import paced, stage
 from netassay.plugins import one_line
+from netassay.processes import paced, stage
 from netassay.runs import Problem, Run, Store, find_run
 from netassay.runs.run import guarded
 from netassay.runs.store import unique_runs, warn_of
@@ -59,7 +59,7 @@ def report(
     """
     from netassay.files import write_file
     from netassay.reporting import Figure, Table, save_figure, write_page
-    from netassay.reporting.table import csv_text
+    from netassay.reporting.section import csv_text
 
     opened, problems = _open_runs(runs, store, where)
     by_study = {name: [run for run in opened if run.study == name] for name in kinds_of(opened)}

@@ -1,24 +1,186 @@
-"""Child processes of this one: how they are started, asked to stop and heard, and how none outlives its parent."""
+"""This process and its children.
+
+Of this one: cores, threads, main memory, the progress of its long loops for a listener (none in a program, the command
+line while a command runs), and the signals that ask it to stop. Of children: how they are started, asked to stop and
+heard, and how none outlives its parent.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from importlib import import_module
+from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-_LAST_WORDS = 2000
+from netassay.errors import ConfigError
 
 
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+MOST_THREADS = 1024  # far more than any machine has cores; torch crashes if the system cannot start as many
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+"""Read by torch, NumPy's libraries and polars when they are loaded, which a command does after its words are read."""
+
+
+def require_threads(number: int) -> None:
+    """ConfigError for a number of threads outside 1 to 1024."""
+    if not 1 <= number <= MOST_THREADS:
+        raise ConfigError(f"threads = {number} is not allowed: whole number 1 to {MOST_THREADS}")
+
+
+@contextmanager
+def of_threads(number: int | None) -> Iterator[None]:
+    """Within it what is loaded uses this many threads; None changes nothing. ConfigError outside 1 to 1024."""
+    if number is None:
+        yield
+        return
+    require_threads(number)
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    os.environ.update(dict.fromkeys(_VARIABLES, str(number)))
+    torch = sys.modules.get("torch")
+    earlier = None if torch is None else torch.get_num_threads()
+    if torch is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        if torch is not None:
+            torch.set_num_threads(earlier)
+
+
+def machine_bytes() -> int:
+    """Main memory of this machine; 4 GiB where the system does not say.
+
+    >>> machine_bytes() > 0
+    True
+    """
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 32
+
+
+def free_bytes() -> int | None:
+    """Free main memory in bytes, within the limit of a container; None where the system does not say.
+
+    >>> free_bytes() is None or free_bytes() >= 0
+    True
+    """
+    free: list[int] = []
+    with suppress(OSError, ValueError, IndexError):
+        available = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
+        free.append(1024 * int(available.split()[0]))
+    with suppress(OSError, ValueError):
+        free.append(_allowed_by_container(Path("/sys/fs/cgroup")))
+    return min(free, default=None)
+
+
+def resident_bytes() -> int | None:
+    """Main memory in bytes that this process uses now; None where the system does not say.
+
+    >>> resident_bytes() is None or resident_bytes() > 0
+    True
+    """
+    with suppress(OSError, ValueError, IndexError, AttributeError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def peak_bytes() -> int | None:
+    """Peak main memory of this process in bytes; None where the system does not say.
+
+    >>> peak_bytes() is None or peak_bytes() > 0
+    True
+    """
+    with suppress(OSError):
+        # only this program; getrusage also counts what the process was before it ran this program
+        status = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        if status:
+            return int(status[1]) * 1024
+    with suppress(ImportError):
+        resource = import_module("resource")
+        used: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return used * (1 if sys.platform == "darwin" else 1024)
+    return None
+
+
+def _allowed_by_container(folder: Path) -> int:
+    """Bytes left to a container (control groups, version 2); ValueError where there is no limit."""
+    limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+    # the cache of files is released on demand
+    cache = (folder / "memory.stat").read_text().partition("\ninactive_file ")[2].split()
+    return max(0, limit - used + int(cache[0] if cache else 0))
+
+
+Listener = Callable[[str, int, int | None], None]
+"""Called with what is counted, how many are done, and how many there are, if known."""
+
+Item = TypeVar("Item")
+
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard(listener: Listener) -> Iterator[None]:
+    """A context in which `listener` hears of every loop of this thread.
+
+    >>> with heard(lambda label, done, total: print(label, done, total)):
+    ...     batches = list(paced([[1, 2], [3]], "peaks", total=3, size=2))
+    peaks 0 3
+    peaks 2 3
+    peaks 3 3
+    """
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def paced(
+    items: Iterable[Item], label: str, *, total: int | None = None, size: int | Callable[[Item], int] = 1
+) -> Iterable[Item]:
+    """The items, each counted when done: as `size` of `total`, under `label`. Without a listener, `items` itself."""
+    listener = _LISTENER.get()
+    return items if listener is None else _with_progress(items, listener, label, total, size)
+
+
+def stage(label: str) -> None:
+    """Announces a stage that cannot be counted."""
+    if (listener := _LISTENER.get()) is not None:
+        listener(label, 0, None)
+
+
+def _with_progress(
+    items: Iterable[Item], listener: Listener, label: str, total: int | None, size: int | Callable[[Item], int]
+) -> Iterator[Item]:
+    count = 0
+    listener(label, count, total)
+    for item in items:
+        yield item
+        count += size(item) if callable(size) else size
+        listener(label, count if total is None else min(count, total), total)
+
+
+_LAST_WORDS = 2000
 
 
 class Child:

@@ -143,7 +143,7 @@ def test_a_plan_of_a_million_runs_is_counted_and_not_made(tmp_path, words):
     code = """
 import sys
 from netassay.cli import main
-from netassay.numerics.memory import peak_bytes
+from netassay.processes import peak_bytes
 
 code = main()
 print(peak_bytes())

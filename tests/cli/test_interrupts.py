@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from netassay.cli import main, terminal
+from netassay.cli import _is_importing, main
 
 COMMANDS = (
     ("--help",),
@@ -94,7 +94,7 @@ def test_an_error_without_a_ctrl_c_stays_one(monkeypatch):
 def test_a_ctrl_c_that_a_finaliser_swallowed_comes_again():
     code = """
 import sys, time
-from netassay.cli.terminal import hear_again
+from netassay.cli import hear_again
 
 class Swallowing:
     def __del__(self):
@@ -112,4 +112,4 @@ except KeyboardInterrupt:
 
 
 def test_importing_is_told_by_the_stack():
-    assert not terminal._is_importing(sys._getframe())
+    assert not _is_importing(sys._getframe())

@@ -15,10 +15,10 @@ from toy_atlas import make_toy
 from netassay import Atlas, study
 from netassay.cli import main, output
 from netassay.cli.app import build, commands
-from netassay.cli.command import of_threads
 from netassay.commands import demo
 from netassay.errors import ConfigError
 from netassay.formats.bases import decode
+from netassay.processes import of_threads
 from netassay.runs import Run
 from netassay.study import command
 

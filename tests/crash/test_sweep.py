@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from netassay.runs import State, Store
-from netassay.runs.lock import is_held
+from netassay.runs.disk import is_held
 from netassay.sweeps import Plan, sweep
 from netassay.sweeps.local import LocalProcesses
 

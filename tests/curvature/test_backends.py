@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import netassay
 from netassay.curvature.curvature import Curvature
-from netassay.curvature.side_effects import plain_backends
+from netassay.curvature.model import plain_backends
 from netassay.errors import ModelError
 
 

@@ -3,7 +3,7 @@ import torch
 from dense import network
 from torch import nn
 
-from netassay.curvature.blocks import layer_blocks, resolve_blocks
+from netassay.curvature.model import layer_blocks, resolve_blocks
 from netassay.errors import ModelError
 
 

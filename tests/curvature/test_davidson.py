@@ -52,7 +52,7 @@ def test_whole_and_every_layer_agree_with_the_dense_matrix(kind, loss_name, sear
         search=search,
     )
     assert result.sampled > 0 and result.share == pytest.approx(0.1)
-    blocks = netassay.curvature.blocks.layer_blocks(model)
+    blocks = netassay.curvature.model.layer_blocks(model)
     for pairs, part in [
         (result, dense),
         *((result.blocks[n], dense[rows(model, m)][:, rows(model, m)]) for n, m in blocks.items()),
@@ -131,7 +131,7 @@ def test_a_follower_begins_from_a_cheap_matrix_whole_per_block_and_preconditione
     dense = dense_hessian(model, half_square, X, Y)
     diagonal = torch.rand(len(dense), generator=seed(1), dtype=torch.float64) + 0.5
     scaled = dense / (diagonal[:, None] * diagonal[None]).sqrt()
-    layers = netassay.curvature.blocks.layer_blocks(model)
+    layers = netassay.curvature.model.layer_blocks(model)
     output = OutputCurvature()
     options = {"kind": "hessian", "blocks": layers}
     with netassay.Curvature(model, half_square, [(X, Y)], each=output.add, **options) as full:

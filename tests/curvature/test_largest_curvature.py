@@ -20,7 +20,7 @@ def test_whole_and_every_layer_agree_with_the_dense_matrix(activation, bias, los
     found = netassay.sharpness(model, loss, [(X, y)], k=2, blocks="layer", kind=kind, tolerance=1e-7)
     torch.testing.assert_close(found.values, top(dense, 2), rtol=1e-5, atol=0)
     largest = found.values[0] * (1 + 1e-6)
-    blocks = netassay.curvature.blocks.layer_blocks(model)
+    blocks = netassay.curvature.model.layer_blocks(model)
     assert set(found.blocks) == set(blocks)
     for name, pairs in found.blocks.items():
         at = rows(model, blocks[name])

@@ -7,7 +7,7 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 import netassay
-from netassay.curvature.side_effects import recurrence_step_by_step
+from netassay.curvature.model import recurrence_step_by_step
 from netassay.errors import ModelError
 
 X = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

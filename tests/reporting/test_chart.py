@@ -8,9 +8,9 @@ import pytest
 
 from netassay.errors import DataError
 from netassay.reporting import Axis, Figure, Rule, heat_map, lines, small_multiples
+from netassay.reporting.chart import LINE_POINTS, MOST_LINES
 from netassay.reporting.export import CHART_ROWS, vega_lite
-from netassay.reporting.palette import RUNS
-from netassay.reporting.trace import LINE_POINTS, MOST_LINES
+from netassay.reporting.theme import RUNS
 
 WAVE = pl.DataFrame(
     [(name, step, 1.5 + math.sin(step + k)) for k, name in enumerate("abc") for step in range(20)],

@@ -22,12 +22,12 @@ from netassay.reporting import (
     Section,
     Table,
     heat_map,
-    item,
     lines,
     small_multiples,
     write_page,
 )
-from netassay.reporting.table import csv_text
+from netassay.reporting.page import item_markup
+from netassay.reporting.section import csv_text
 
 HOSTILE = (
     "</script><script>document.title='owned'</script>",
@@ -184,7 +184,7 @@ def test_what_is_empty_says_so_in_a_sentence(tmp_path: Path) -> None:
 def test_too_many_numbers_for_a_page_are_announced_not_dropped_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(item, "CSV_BYTES", 100)
+    monkeypatch.setattr("netassay.reporting.page.CSV_BYTES", 100)
     page = Reader(write_page(tmp_path / "p.html", title="t", sections=sections()).read_text())
     assert any("The CSV has 63 rows, too many for a page" in word for word in page.words)
     assert not [attrs for _, attrs in page.tags if attrs.get("data-save") == "csv"]
@@ -193,7 +193,7 @@ def test_too_many_numbers_for_a_page_are_announced_not_dropped_in_silence(
 @pytest.mark.parametrize(("rows", "is_inside"), [(9_000, True), (11_000, False), (120_000, False)])
 def test_a_csv_inside_a_page_is_at_most_200_kb(rows: int, is_inside: bool) -> None:
     data = pl.DataFrame({"x": range(100_000, 100_000 + rows), "y": [0.123456789] * rows})
-    markup = item.item_markup(Table("long", "Long", "", data))
+    markup = item_markup(Table("long", "Long", "", data))
     blocks = re.findall(r'id="long\.csv">(.*?)</script>', markup, re.S)
     assert len(blocks) == is_inside == markup.count('data-save="csv"')
     assert all(json.loads(block) == csv_text(data) and len(json.loads(block)) <= 200_000 for block in blocks)
@@ -263,7 +263,7 @@ def test_the_data_of_a_figure_are_at_most_200_kb_and_keep_the_extremes(runs, len
     data = pl.concat(frames)
     data[length // 3, "value"] = 77.0  # of the first run, which a sample of runs keeps
     figure = Figure("many", "Many", "", lines(data, "step", "value", "run"), data)
-    text = item.item_markup(figure)
+    text = item_markup(figure)
     chart = re.search(r'id="many\.chart">(.*?)</script>', text, re.S)[1]
     assert len(chart.encode()) <= 200_000
     rows = [row for rows in json.loads(chart)["datasets"].values() for row in rows]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from netassay.errors import DataError
-from netassay.reporting.table import SHOWN_ROWS, csv_text, table_rows, text
+from netassay.reporting.page import SHOWN_ROWS, table_rows, text
+from netassay.reporting.section import csv_text
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 
 from netassay.errors import StoreError
-from netassay.runs.checkpoints import pack, unpack
+from netassay.runs.disk import pack, unpack
 
 DTYPES = [
     torch.bool,

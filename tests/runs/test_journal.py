@@ -9,9 +9,8 @@ import pytest
 
 from netassay.config import Config
 from netassay.errors import RunDamaged, StoreError
-from netassay.runs import Run, State, database, ledger
-from netassay.runs.database import kind_of, lives_here_alone
-from netassay.runs.lock import Flock
+from netassay.runs import Run, State, disk, ledger
+from netassay.runs.disk import Flock, kind_of, lives_here_alone
 from netassay.training import Checkpoint
 
 
@@ -26,7 +25,7 @@ def new_run(store):
 @pytest.fixture
 def shared(monkeypatch):
     """Every folder lies on a file system that other machines see."""
-    monkeypatch.setattr(database, "lives_here_alone", lambda folder: False)
+    monkeypatch.setattr(ledger, "lives_here_alone", lambda folder: False)
 
 
 def files(run):
@@ -68,7 +67,7 @@ def test_a_run_begun_with_a_log_goes_on_with_a_journal_where_it_was_copied_to(tm
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(victim, 0)
     assert "run.sqlite-wal" in files(run)
-    monkeypatch.setattr(database, "lives_here_alone", lambda folder: False)
+    monkeypatch.setattr(ledger, "lives_here_alone", lambda folder: False)
     with run.writer({}) as writer:
         assert not {"run.sqlite-wal", "run.sqlite-shm"} & set(files(run))
         assert run.step == 1
@@ -124,7 +123,7 @@ def test_a_journal_that_names_other_files_is_refused_and_they_stay(torn):
     victim.write_bytes(b"")
     name = str(victim).encode()
     super_record = (
-        b"\0\0\0\0" + name + len(name).to_bytes(4, "big") + (sum(name) % 2**32).to_bytes(4, "big") + database._SUPER
+        b"\0\0\0\0" + name + len(name).to_bytes(4, "big") + (sum(name) % 2**32).to_bytes(4, "big") + ledger._SUPER
     )
     with (run.folder / "run.sqlite-journal").open("ab") as file:
         file.write(super_record)
@@ -177,7 +176,7 @@ def test_the_kind_is_that_of_the_longest_and_last_mount(tmp_path, monkeypatch):
         "5 1 0:5 / /scratch/local rw - xfs /dev/sdc rw\n"
         "6 1 0:6 / /new rw - beyondfs x rw\n"
     )
-    monkeypatch.setattr(database, "_MOUNTS", mounts)
+    monkeypatch.setattr(disk, "_MOUNTS", mounts)
     kinds = {
         "/": ("ext4", True),
         "/scratch/runs": ("lustre", False),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from netassay.errors import RunLocked, StoreError
-from netassay.runs import Run, State, Store, ledger, lock
+from netassay.runs import Run, State, Store, disk, ledger
 from netassay.training import Checkpoint
 
 STEPS = 100_000
@@ -130,10 +130,10 @@ def test_a_running_run_is_read_from_another_process(new_run, child):
 
 def test_a_fork_does_not_keep_the_lock_of_its_parent(new_run, child):
     run = new_run()
-    held = lock.Lock(run.folder)
+    held = disk.Lock(run.folder)
     sleeping = child(lambda: time.sleep(3600))
     held.release()
-    until(lambda: not lock.is_held(run.folder))
+    until(lambda: not disk.is_held(run.folder))
     with run.writer({}):
         pass
     sleeping.kill_after(0.0)
@@ -141,10 +141,10 @@ def test_a_fork_does_not_keep_the_lock_of_its_parent(new_run, child):
 
 def test_looking_does_not_lock_a_writer_out(new_run, monkeypatch):
     run = new_run()
-    looking = os.open(run.folder / lock.NAME, os.O_RDONLY)
+    looking = os.open(run.folder / disk.LOCK, os.O_RDONLY)
     fcntl.flock(looking, fcntl.LOCK_SH)  # as `is_held` does for an instant
     monkeypatch.setattr(time, "sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
-    lock.Lock(run.folder).release()
+    disk.Lock(run.folder).release()
     os.close(looking)
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from netassay.runs.lock import ByteLock, Flock, HolderFile
+from netassay.runs.disk import ByteLock, Flock, HolderFile
 
 HERE = Path(__file__).parent
 
@@ -47,7 +47,7 @@ def test_one_holds_it_until_it_lets_go(tmp_path, mutex):
 
 def test_a_file_of_a_process_that_has_ended_holds_nothing(tmp_path):
     path = tmp_path / "run" / "lock"
-    code = "import sys, pathlib, netassay.runs.lock as m; m.HolderFile().take(0, pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib, netassay.runs.disk as m; m.HolderFile().take(0, pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, path], check=True)
     assert [file.name for file in tmp_path.iterdir()] == [".run.lock.held"]
     assert not HolderFile().is_taken(0, path)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from netassay.errors import RunWarning, StoreError
-from netassay.runs import Store, tags
+from netassay.runs import Store, folders
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_tags_are_taken_away_and_go_with_their_run(store, runs):
     with pytest.raises(StoreError, match="has no tag 'a'"):
         store.tag(runs[0].id, ["a"], remove=True)
     assert set(store.delete(where={"tag": "b"})) == {runs[0].id, runs[1].id}
-    assert json.loads((store.folder / tags.NAME).read_text()) == {}
+    assert json.loads((store.folder / folders.TAGS).read_text()) == {}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_tags_are_taken_away_and_go_with_their_run(store, runs):
 def test_what_cannot_be_a_file_name_is_no_tag(store, runs, word):
     with pytest.raises(StoreError, match=r"refused"):
         store.tag(runs[0].id, [word])
-    assert not (store.folder / tags.NAME).exists()
+    assert not (store.folder / folders.TAGS).exists()
 
 
 def test_an_id_is_no_tag(store, runs):
@@ -72,23 +72,23 @@ def test_an_id_is_no_tag(store, runs):
     ["", "[]", '{"edge-000000000000": "a"}', '{"../x": ["a"]}', '{"edge-000000000000": ["<script>"]}', "[" * 100_000],
 )
 def test_a_strangers_file_is_left_out_with_a_warning_and_not_written_over(store, runs, text):
-    (store.folder / tags.NAME).write_text(text)
+    (store.folder / folders.TAGS).write_text(text)
     with pytest.warns(RunWarning, match=r"tags are left out: .*tags\.json"):
         assert store.table().height == 3
     with pytest.raises(StoreError, match=r"tags\.json"):
         store.tag(runs[0].id, ["a"])
-    assert (store.folder / tags.NAME).read_text() == text
+    assert (store.folder / folders.TAGS).read_text() == text
 
 
 def test_a_link_in_its_place_is_not_followed(store, runs, tmp_path):
     (tmp_path / "outside.json").write_text("{}")
-    (store.folder / tags.NAME).symlink_to(tmp_path / "outside.json")
+    (store.folder / folders.TAGS).symlink_to(tmp_path / "outside.json")
     with pytest.raises(StoreError, match="cannot be read"):
         store.tag(runs[0].id, ["a"])
     assert (tmp_path / "outside.json").read_text() == "{}"
 
 
 def test_runs_that_are_gone_lose_their_tags_with_the_next_change(store, runs):
-    (store.folder / tags.NAME).write_text(json.dumps({"edge-000000000000": ["a"], runs[0].id: ["b"]}))
+    (store.folder / folders.TAGS).write_text(json.dumps({"edge-000000000000": ["a"], runs[0].id: ["b"]}))
     store.tag(runs[1].id, ["c"])
-    assert json.loads((store.folder / tags.NAME).read_text()) == {runs[0].id: ["b"], runs[1].id: ["c"]}
+    assert json.loads((store.folder / folders.TAGS).read_text()) == {runs[0].id: ["b"], runs[1].id: ["c"]}

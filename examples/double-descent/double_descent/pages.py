@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from double_descent.findings import fits, summary
-from netassay.naming import run_names
 from netassay.reporting import Axis, Figure, Note, Section, Table, lines
 from netassay.runs import Run
+from netassay.study import run_names
 
 TITLE = "Double descent"
 

@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from netassay import processes
 from netassay.capacity.goal import Fit, Goal, features_at, goal_of_contexts, goal_of_corpus, measure
 from netassay.capacity.output_layer import Convex, Solved, fit, ladder, solve
 from netassay.capacity.theorems import trainable_count
 from netassay.corpus.context import Contexts
 from netassay.errors import ConfigError
 from netassay.nets.decoder import AveragingNetwork, Decoder
-from netassay.numerics import memory
 from netassay.numerics.devices import generator
 
 Architecture = Literal["averaging", "decoder"]
@@ -371,7 +371,7 @@ def _reachable(goal: Goal, width: int) -> str:
 
 def _require_memory(n: int, vocabulary: int, width: int) -> None:
     need = 8 * (3 * n * max(width, n) + 4 * n * vocabulary)
-    free = memory.free_bytes()
+    free = processes.free_bytes()
     if free is not None and need > free:
         raise ConfigError(
             f"{n:,} contexts with a width of {width:,} need {need / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} are "

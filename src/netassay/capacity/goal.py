@@ -13,7 +13,7 @@ from torch import Tensor
 from netassay.corpus.context import Contexts
 from netassay.corpus.target import ReadOut, require_above_bound, targets
 from netassay.errors import DataError
-from netassay.pace import paced
+from netassay.processes import paced
 
 SCORES_AT_ONCE = 1 << 23
 LOGITS_AT_ONCE = 1 << 22

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from netassay.corpus.context import Contexts
-from netassay.curvature.blocks import trainable_parameters
+from netassay.curvature.model import trainable_parameters
 from netassay.errors import DataError, ModelError
 
 CAUSAL = 1e-9

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+from types import FrameType, TracebackType
 from typing import Any
 
-from netassay.cli.terminal import STOPPED, Interrupts, hear_again, visible
+from netassay.cli.output import visible
 from netassay.errors import Interrupted, NetassayError, RunWarning
 
 
@@ -146,3 +148,63 @@ def _shortened(message: str) -> str:
     """The message, cut to a few lines of the input that it quotes."""
     lines = [line if len(line) <= 1000 else f"{line[:500]} ... {line[-400:]}" for line in message.splitlines()]
     return "\n".join(lines if len(lines) <= 20 else [*lines[:20], f"and {len(lines) - 20:,} lines more"])
+
+
+STOPPED = 128 + signal.SIGINT
+_IMPORTING = "<frozen importlib"
+
+
+class Interrupts:
+    """What Ctrl-C does in this process; commands that write checkpoints put a handler of their own in its place.
+
+    While a command is only being made, at the end of the process, and within an import, which libraries written in C do
+    not survive being broken off, it ends the process at once: nothing that is written suffers from that. In between
+    KeyboardInterrupt is raised, and `asked` tells whatever else may come of it from an error.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.at_work = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupts:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            with suppress(ValueError):  # in a thread other than the main one, which signals do not reach
+                self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.at_work = False
+
+    def put_back(self) -> None:
+        """Leaves signals as they were, for a process that goes on."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        if not self.at_work or _is_importing(frame):
+            with suppress(OSError):
+                os.write(2, b"netassay: stopped\n")
+            os._exit(STOPPED)
+        raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_IMPORTING):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def hear_again(unraisable: Any) -> None:
+    """For sys.unraisablehook: a Ctrl-C that fell into a finaliser, which swallows it, comes again in a moment."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    from threading import Timer
+
+    Timer(0.02, os.kill, [os.getpid(), signal.SIGINT]).start()

@@ -13,10 +13,8 @@ from cyclopts import App, Group, Parameter
 
 import netassay
 from netassay import study
-from netassay.cli.command import Command
-from netassay.cli.flags import Quiet, Store, Threads, config_flags, flag
-from netassay.cli.output import Format, answer
-from netassay.cli.progress import be_quiet, steps
+from netassay.cli.command import Command, Format, Quiet, Store, Threads, config_flags, flag
+from netassay.cli.output import answer, be_quiet, progress_of_steps
 from netassay.config import read
 from netassay.errors import ConfigError, PluginError
 from netassay.studies import STUDIES
@@ -46,7 +44,7 @@ def assay_command(study: Study) -> Callable[..., int]:
         config, where = run_words["config"], str(run_words["config"] or "flags")
         settings = study.config.from_mapping({**_from_file(study, config), **words}, where=where)
         be_quiet(run_words["quiet"])
-        with steps(getattr(settings, "steps", None)) as watch:
+        with progress_of_steps(getattr(settings, "steps", None)) as watch:
             run = perform(settings, run_words["store"], threads=run_words["threads"], watch=watch)
         answer(summarise(run), run_words["format"])
         return 0

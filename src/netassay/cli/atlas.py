@@ -6,8 +6,8 @@ from typing import Any
 
 from cyclopts import App
 
-from netassay.cli.command import Ask, Command
-from netassay.cli.output import Format, answer, table, written
+from netassay.cli.command import Ask, Command, Format
+from netassay.cli.output import answer, table, written
 from netassay.commands import atlas as atlases
 from netassay.commands import regions
 

@@ -6,12 +6,11 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from netassay.cli.command import Ask, Command
-from netassay.cli.flags import count, numbers_in_a_row
-from netassay.cli.output import Format, answer, table
+from netassay.cli.command import Ask, Command, Format, count, numbers_in_a_row
+from netassay.cli.output import answer, table
 from netassay.commands import bounds as judge
 from netassay.commands import corpus, theory
-from netassay.numerics.memory import peak_bytes
+from netassay.processes import peak_bytes
 
 if TYPE_CHECKING:
     from netassay.capacity.corpus_bounds import Bounds, Verdict

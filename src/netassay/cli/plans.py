@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from netassay.cli import progress
-from netassay.cli.command import Ask, Command
-from netassay.cli.output import Format, table, written
-from netassay.cli.terminal import visible
+from netassay.cli.command import Ask, Command, Format
+from netassay.cli.output import progress_of_chapters, progress_of_runs, say, table, written
 from netassay.commands.demo import demo as demo_of_studies
 from netassay.commands.demo import left_out
 from netassay.errors import ConfigError
@@ -44,9 +41,9 @@ def sweep(
     chosen = Plan.named(plan).part(shard)
     _refuse_many(chosen, yes)
     if chosen.expect and not Path(plan).exists():
-        _say(f"{chosen.name}: {chosen.expect}")
+        say(f"{chosen.name}: {chosen.expect}")
     ahead = outlook(chosen, store, workers, on=on)
-    _say(ahead.in_words())
+    say(ahead.in_words())
     if dry_run:
         table(ahead.rows, format)
         return 0
@@ -69,7 +66,7 @@ def _observed(plans: Sequence[Plan], store: Any, total: int) -> Iterator[Any]:
     from netassay.cli import view
     from netassay.sweeps import Standings
 
-    with progress.runs(total) as (watch, words), view.live(Standings.of_plans(plans, store), words):
+    with progress_of_runs(total) as (watch, words), view.live(Standings.of_plans(plans, store), words):
         yield watch
 
 
@@ -92,43 +89,39 @@ def watch(
     if format != "table":
         table([standing._asdict() for standing in standings], format, columns=Standing._fields)
         return
-    _say(view.counts(standings))
+    say(view.counts(standings))
     for text in view.plain(standings, all_states=True):
         print(text)
 
 
 def _say_failures(failed: Mapping[str, str]) -> None:
     for run, cause in failed.items():
-        _say(f"{run} failed: {cause}")
+        say(f"{run} failed: {cause}")
 
 
 def demo(ask: Ask, *, out: Any = "demo", workers: Any = None, format: Format = "table") -> int:
     @contextmanager
     def observe(plans: Sequence[Plan]) -> Iterator[Any]:
         for plan in plans:
-            _say(f"{plan.name}: {plan.expect}")
+            say(f"{plan.name}: {plan.expect}")
         if plans[0].study.endswith("interpret"):
-            with progress.chapters() as watch:
+            with progress_of_chapters() as watch:
                 yield watch
             return
         from netassay.sweeps import outlook
 
         aheads = [outlook(plan, Path(out) / "runs", workers) for plan in plans]
         for ahead in aheads:
-            _say(ahead.in_words())
+            say(ahead.in_words())
         with _observed(plans, Path(out) / "runs", sum(ahead.total for ahead in aheads)) as watch:
             yield watch
 
     for words in left_out():
-        _say(words)
+        say(words)
     shown = ask(observe=observe)
     _say_failures(shown.failed)
     written(shown.page, format, failed=dict(shown.failed), left_out=list(shown.left_out))
     return 1 if shown.failed else 0
-
-
-def _say(words: str) -> None:
-    print(visible(words), file=sys.stderr, flush=True)
 
 
 COMMANDS = (

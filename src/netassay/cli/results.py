@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from netassay.cli import progress
-from netassay.cli.command import Ask, Command
-from netassay.cli.flags import conditions
-from netassay.cli.output import Format, answer, frame, table, written
-from netassay.cli.terminal import visible
+from netassay.cli.command import Ask, Command, Format, conditions
+from netassay.cli.output import answer, frame, progress_of_steps, say, table, visible, written
 from netassay.commands import runs as questions
 from netassay.commands.check import check as check_path
 from netassay.errors import ConfigError, StoreError
@@ -25,7 +21,7 @@ from netassay.runs import Store, find_run
 def resume(ask: Ask, *, run: str, store: Any = "runs", format: Format = "table") -> None:
     from netassay.performing import summarise
 
-    with progress.steps(find_run(run, store).config.get("steps")) as watch:
+    with progress_of_steps(find_run(run, store).config.get("steps")) as watch:
         finished = ask(watch=watch)
     answer(summarise(finished), format)
 
@@ -114,7 +110,7 @@ def delete(
     if where and not yes:
         matches = Store(store).table(conditions(where))
         frame(matches, format, empty="no run has these values")
-        print(f"{matches.height} runs would be deleted; add --yes to delete them", file=sys.stderr)
+        say(f"{matches.height} runs would be deleted; add --yes to delete them")
         return
     if format == "table":
         for name in ask():

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from netassay.cli.command import Ask, Command
-from netassay.cli.output import Format, answer, written
-from netassay.cli.progress import chapters, steps
+from netassay.cli.command import Ask, Command, Format
+from netassay.cli.output import answer, progress_of_chapters, progress_of_steps, say, written
 from netassay.commands import sequences
 from netassay.errors import ConfigError
 from netassay.interpreting import interpret as interpret_run
@@ -24,13 +22,13 @@ from netassay.studies.aitac.transfer.config import TransferConfig
 def interpret(ask: Ask, *, ensemble: bool = False, meme: Any = None, format: Format = "table") -> None:
     from netassay.performing import summarise
 
-    with chapters() as watch:
+    with progress_of_chapters() as watch:
         interpretation = ask(watch=watch)
     if ensemble:
         peers = [peer for peer in interpretation.config["peers"].split(",") if peer]
-        _say(f"{len(peers)} repetitions: {', '.join(peers) or 'none in the store'}")
+        say(f"{len(peers)} repetitions: {', '.join(peers) or 'none in the store'}")
     if meme is not None:
-        _say(f"motifs written to {meme}")
+        say(f"motifs written to {meme}")
     answer(summarise(interpretation), format)
 
 
@@ -47,7 +45,7 @@ def transfer(
 
     if figures is not None and out is None:
         raise ConfigError("--figures: figures are those of a page; give --out PAGE.html as well")
-    with chapters() as watch:
+    with progress_of_chapters() as watch:
         run = ask(watch=watch)
     answer(summarise(run), format)
     if out is not None:
@@ -59,7 +57,7 @@ def transfer(
 def reduce(ask: Ask, *, format: Format = "table") -> None:
     from netassay.performing import summarise
 
-    with steps(None) as watch:
+    with progress_of_steps(None) as watch:
         run = ask(watch=watch)
     answer(summarise(run), format)
 
@@ -76,7 +74,7 @@ def variants(ask: Ask, *, out: Any, format: Format = "table") -> int:
     counts = {"left_out": dict(effects.dropped), "changed": dict(effects.notes)}
     written(out, format, variants=len(effects.variants), **counts)
     if not len(effects.variants):
-        _say(f"no variant could be scored; {out} gives the reason for each")
+        say(f"no variant could be scored; {out} gives the reason for each")
         return 1
     return 0
 
@@ -84,7 +82,7 @@ def variants(ask: Ask, *, out: Any, format: Format = "table") -> int:
 def attribute(ask: Ask, *, out: Any, format: Format = "table") -> None:
     attributions = ask()
     if attributions.shared:
-        _say(f"{attributions.shared:,} bases lie in several regions: the mean is written")
+        say(f"{attributions.shared:,} bases lie in several regions: the mean is written")
     _say_counts(attributions.given.dropped, attributions.given.notes)
     counts = {"left_out": dict(attributions.given.dropped), "changed": dict(attributions.given.notes)}
     written(out, format, sequences=attributions.table.height, **counts)
@@ -94,11 +92,7 @@ def _say_counts(dropped: Mapping[str, int], notes: Mapping[str, int]) -> None:
     for change, counts in (("left out", dropped), ("changed", notes)):
         for reason, number in counts.items():
             if number:
-                _say(f"{number:,} {change}: {reason}")
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr)
+                say(f"{number:,} {change}: {reason}")
 
 
 COMMANDS = (

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from netassay.cli.progress import duration, is_quiet
+from netassay.cli.output import PLAIN_SECONDS, beside, duration, is_quiet
 
 if TYPE_CHECKING:
     from netassay.sweeps import Standing, Standings
 
 _BARS = "▁▂▃▄▅▆▇█"
 _HEAD = ("run", "", "state", "step", "rate", "left", "", "trend")
-_PLAIN_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 
 
@@ -77,14 +76,8 @@ def live(standings: Standings, words: Callable[[], str] = lambda: "") -> Iterato
         ):
             yield
         return
-    over = threading.Event()
-    thread = threading.Thread(target=_tell, args=[standings, over], daemon=True)
-    thread.start()
-    try:
+    with beside(lambda over: _tell(standings, over)):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def plain(standings: Sequence[Standing], *, all_states: bool = False) -> list[str]:
@@ -99,7 +92,7 @@ def _tell(standings: Standings, over: threading.Event) -> None:
     while not over.wait(pause):
         for text in plain(standings.look()):
             print(text, file=sys.stderr, flush=True)
-        pause = min(_PLAIN_SECONDS, 2 * pause)
+        pause = min(PLAIN_SECONDS, 2 * pause)
 
 
 def follow(standings: Standings, *, patience: float = 15.0) -> list[Standing]:

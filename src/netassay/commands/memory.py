@@ -6,7 +6,7 @@ import re
 from importlib import import_module
 
 from netassay.errors import ConfigError
-from netassay.numerics.memory import machine_bytes, peak_bytes
+from netassay.processes import machine_bytes, peak_bytes
 
 LARGEST = 10**18
 """More bytes than any machine has, and more parameters than any model."""

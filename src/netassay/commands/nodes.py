@@ -25,9 +25,8 @@ from netassay.formats.corpus import TOPICS, Reading, of_token_ids, require_token
 from netassay.formats.documents import Documents, Words
 from netassay.formats.shards import shards
 from netassay.formats.tokenizers import encoder
-from netassay.numerics.memory import machine_bytes
-from netassay.pace import paced
-from netassay.runs.lock import MUTEX
+from netassay.processes import machine_bytes, paced
+from netassay.runs.disk import MUTEX
 from netassay.sweeps.connection import connect, disconnect, nodes, require_nodes
 
 if TYPE_CHECKING:

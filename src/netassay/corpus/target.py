@@ -13,7 +13,7 @@ from torch import Tensor
 from netassay.corpus.context import Contexts
 from netassay.corpus.distribution import Distributions
 from netassay.errors import DataError
-from netassay.numerics.memory import machine_bytes
+from netassay.processes import machine_bytes
 
 ROUNDING = 1e-9
 LOGITS_AT_ONCE = 1 << 22

@@ -1,13 +1,13 @@
 """Curvature of any module, loss and data, and what follows from it for training.
 
-forward: one pass of a model over a batch. objective, weights: the loss over all batches, and how they weigh. tape:
-its gradient as a retained graph. curvature: Hessian and Gauss-Newton products from these graphs. blocks: named
-groups of parameters. combined: preconditioned curvatures and differences. eigen: Lanczos with residual bounds.
-largest_curvature: top eigenvalues, whole and per block. following: the same along a trajectory. hutchinson: the
-trace. density: stochastic Lanczos quadrature. directions: curvature along the gradient. flow, central_flow: the
-continuous paths beside gradient descent. thresholds: where each optimiser is stable. largest_step: the step sizes
-that the curvature allows now. displacement, passes, rises, line_search: forward passes along a line; updates: the
-optimiser's next step as one; critical: how far along it the loss does not rise. shards,
+model: named groups of its parameters, and what evaluating it must not change. batches, forward: one pass of a model
+over a batch, and how the batch weighs. objective: the loss over all batches. tape: its gradient as a retained graph.
+curvature: Hessian and Gauss-Newton products from these graphs. combined: preconditioned curvatures and differences.
+eigen: Lanczos with residual bounds. largest_curvature: top eigenvalues, whole and per block. following: the same along
+a trajectory. hutchinson: the trace. density: stochastic Lanczos quadrature. directions: curvature along the gradient.
+flow, central_flow: the continuous paths beside gradient descent. thresholds: where each optimiser is stable.
+largest_step: the step sizes that the curvature allows now. displacement, passes, rises, line_search: forward passes
+along a line; updates: the optimiser's next step as one; critical: how far along it the loss does not rise. shards,
 processes: weights and batches on several processes. outlook: when a training will reach its edge.
 """
 
@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = contents(
         "Density": "netassay.curvature.density",
         "batch_sharpness": "netassay.curvature.directions",
         "BatchSharpness": "netassay.curvature.directions",
-        "layer_blocks": "netassay.curvature.blocks",
+        "layer_blocks": "netassay.curvature.model",
         "gradient_flow": "netassay.curvature.flow",
         "GradientFlow": "netassay.curvature.flow",
         "CentralFlow": "netassay.curvature.central_flow",

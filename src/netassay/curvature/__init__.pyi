@@ -1,5 +1,4 @@
 # made by `make docs` from the contents in __init__.py; change them there
-from netassay.curvature.blocks import layer_blocks as layer_blocks
 from netassay.curvature.central_flow import CentralFlow as CentralFlow
 from netassay.curvature.critical import CriticalFollower as CriticalFollower
 from netassay.curvature.critical import CriticalSharpness as CriticalSharpness
@@ -23,6 +22,7 @@ from netassay.curvature.largest_curvature import sharpness as sharpness
 from netassay.curvature.largest_step import LargestStep as LargestStep
 from netassay.curvature.largest_step import StepSizes as StepSizes
 from netassay.curvature.largest_step import step_size as step_size
+from netassay.curvature.model import layer_blocks as layer_blocks
 from netassay.curvature.outlook import Forecast as Forecast
 from netassay.curvature.outlook import forecast as forecast
 from netassay.curvature.thresholds import threshold as threshold

@@ -20,14 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from netassay.curvature import suspects
-from netassay.curvature.blocks import trainable_parameters
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights, lasting
+from netassay.curvature.model import copy_of, trainable_parameters
 from netassay.curvature.objective import Objective
-from netassay.curvature.side_effects import copy_of
 from netassay.curvature.tape import differentiable_thrice
-from netassay.curvature.weights import lasting
 from netassay.errors import ModelError
 
 NEAR = 0.02  # eigenvalues from this much below 2 / eta on take part in the complementarity problem

@@ -15,12 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netassay.curvature import suspects
-from netassay.curvature.blocks import Blocks, layer_blocks, resolve_blocks, trainable_parameters
-from netassay.curvature.eigen import Product
+from netassay.curvature.eigen import Product, asymmetry
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
+from netassay.curvature.model import Blocks, layer_blocks, plain_backends, resolve_blocks, trainable_parameters
 from netassay.curvature.objective import Objective, refuse_data_not_finite
-from netassay.curvature.side_effects import plain_backends
-from netassay.curvature.symmetry import asymmetry
 from netassay.curvature.tape import (
     REENTRANT,
     GaussNewtonTape,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
-from netassay.curvature.blocks import original
+from netassay.curvature.model import original
 from netassay.curvature.shards import is_sharded, moved
 from netassay.errors import ModelError
 

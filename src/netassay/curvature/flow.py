@@ -11,15 +11,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from netassay.curvature.blocks import Blocks, trainable_parameters
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs, Product
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights, lasting
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.model import Blocks, copy_of, trainable_parameters
 from netassay.curvature.objective import Objective
-from netassay.curvature.side_effects import copy_of
-from netassay.curvature.weights import lasting
 from netassay.errors import ModelError, NotFinite
 
 # Dormand and Prince (1980), RK5(4)7M: stages, the weights of fifth order, and the difference of those of fourth order

@@ -1,142 +1,32 @@
-"""One pass of a model and a loss over a batch, and the output tensor that the loss is computed from."""
+"""One pass of a model and a loss over a batch: the output tensor that the loss is computed from, and the weight of the
+batch in the total loss, a mean or a sum.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from netassay.curvature.batches import IGNORED, arguments, call, halves, named_tensors
-from netassay.errors import ModelError
-
-Terms = Callable[[Tensor, Any], float]
-"""terms(output, target) -> weight of the batch's mean among the means of others."""
-
-
-def _entries(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float:
-    return math.prod(torch.broadcast_shapes(output.shape, target.shape))
-
-
-def _weighted_entries(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float:
-    weight = stated.get("weight")
-    return _entries(output, target, stated) if weight is None else float(weight.sum())
-
-
-def _classes(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float:
-    if target.is_floating_point():  # probabilities of the classes: one term for each position
-        return output.numel() / output.shape[min(1, output.ndim - 1)]
-    # a given keyword of None would fail in torch itself
-    labels = target[target != stated.get("ignore_index", IGNORED)]
-    weight = stated.get("weight")
-    return labels.numel() if weight is None else float(weight[labels].sum())
-
-
-def _divergence(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float:
-    if stated.get("reduction") == "batchmean":
-        return _first_dimension(output, target, stated)
-    return _entries(output, target, stated)
-
-
-def _first_dimension(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float:
-    return output.shape[0] if output.ndim > 1 else 1
-
-
-def _rows(output: Tensor, target: Tensor, stated: Mapping[str, Any]) -> float:
-    return output.numel() / output.shape[-1]
-
-
-# `weight` and the like scale the terms of these without changing their number, except where the name says so
-_BY_FUNCTION: dict[Any, Callable[[Tensor, Tensor, Mapping[str, Any]], float]] = {
-    F.cross_entropy: _classes,
-    F.nll_loss: _classes,
-    F.mse_loss: _weighted_entries,
-    F.l1_loss: _weighted_entries,
-    F.smooth_l1_loss: _entries,
-    F.huber_loss: _entries,
-    F.binary_cross_entropy: _entries,
-    F.binary_cross_entropy_with_logits: _entries,
-    F.poisson_nll_loss: _entries,
-    F.soft_margin_loss: _entries,
-    F.hinge_embedding_loss: _entries,
-    F.kl_div: _divergence,
-    F.multi_margin_loss: _first_dimension,
-    F.multilabel_margin_loss: _first_dimension,
-    F.multilabel_soft_margin_loss: _rows,
-}
-_BY_MODULE: dict[type[nn.Module], Callable[[Tensor, Tensor, Mapping[str, Any]], float]] = {
-    nn.CrossEntropyLoss: _classes,
-    nn.NLLLoss: _classes,
-    nn.MSELoss: _entries,
-    nn.L1Loss: _entries,
-    nn.SmoothL1Loss: _entries,
-    nn.HuberLoss: _entries,
-    nn.BCELoss: _entries,
-    nn.BCEWithLogitsLoss: _entries,
-    nn.PoissonNLLLoss: _entries,
-    nn.SoftMarginLoss: _entries,
-    nn.HingeEmbeddingLoss: _entries,
-    nn.KLDivLoss: _divergence,
-    nn.MultiMarginLoss: _first_dimension,
-    nn.MultiLabelMarginLoss: _first_dimension,
-    nn.MultiLabelSoftMarginLoss: _rows,
-}
-
-
-def plain(loss: Any) -> Any:
-    """The loss before `torch.compile`."""
-    loss = getattr(loss, "_torchdynamo_orig_callable", loss)
-    return loss._modules.get("_orig_mod", loss) if isinstance(loss, nn.Module) else loss
-
-
-def setting_of(loss: Any, name: str) -> Any:
-    """A setting of a loss: an attribute of a module, a keyword of a partial function."""
-    loss = plain(loss)
-    if isinstance(loss, functools.partial):
-        return loss.keywords.get(name, setting_of(loss.func, name))
-    return getattr(loss, name, None)
-
-
-def terms_of(loss: Any) -> Terms | None:
-    """The number of terms in the mean of a loss of `torch.nn` or `torch.nn.functional`; None for any other loss."""
-    loss = plain(loss)
-    if isinstance(loss, nn.Module):
-        # a subclass with a forward of its own computes something else
-        count = next((c for k, c in _BY_MODULE.items() if type(loss).forward is k.forward), None)
-        if count is None:
-            return None
-        settings = {
-            name: value
-            for name in ("weight", "ignore_index", "reduction")
-            if (value := getattr(loss, name, None)) is not None
-        }
-        return functools.partial(_count, count, settings)
-    keywords: dict[str, Any] = {}
-    while isinstance(loss, functools.partial):
-        if loss.args:
-            return None
-        keywords = {**loss.keywords, **keywords}
-        loss = loss.func
-    entry = next((count for function, count in _BY_FUNCTION.items() if loss is function), None)
-    if entry is None or keywords.keys() & {"size_average", "reduce"}:
-        return None
-    return functools.partial(_count, entry, keywords)
-
-
-def _count(
-    count: Callable[[Tensor, Tensor, Mapping[str, Any]], float],
-    settings: Mapping[str, Any],
-    output: Tensor,
-    target: Any,
-) -> float:
-    return float(count(output, target, settings))
-
+from netassay.curvature.batches import (
+    arguments,
+    call,
+    examples,
+    halves,
+    join,
+    named_tensors,
+    numbers_of_terms,
+    require_examples,
+    setting_of,
+    terms_of,
+)
+from netassay.curvature.weighing import Trial, find_kind, proportions
+from netassay.errors import DataError, ModelError
 
 Loss = Callable[[Any, Any], Any]
 """loss(output, target) -> scalar of one batch, the mean or the sum over its terms; or loss(model, batch), its first
@@ -358,3 +248,160 @@ def _tensors_of_output(output: Any) -> list[tuple[str, Tensor]]:
     if is_dataclass(output) and not isinstance(output, Mapping):
         output = vars(output)
     return [(name or "output", tensor) for name, tensor in named_tensors(output)]
+
+
+class BatchWeights:
+    """The weight of each batch if known before the loss: as given, or by a kind found by trial."""
+
+    def __init__(self, weights: Weights | None, loss: Loss, reduction: str | None) -> None:
+        self.mean = reduction_of(loss, reduction) == "mean"
+        self.explicit = _checked_weights(weights, self.mean)
+        self._kind: str | None = None  # which of the numbers of terms weighs the batches
+        self._of_kind: list[float] | None = None  # by it, where the batches are a list
+
+    def before(self, i: int, batch: Any) -> float | None:
+        """The weight of a batch; None if only the loss can give it."""
+        if not self.mean:
+            return 1.0
+        if callable(self.explicit):
+            return weight(f"batch {i}", self.explicit(batch))
+        if self.explicit is not None:
+            # too few are reported once the batches are counted
+            return self.explicit[i] if i < len(self.explicit) else 1.0
+        if self._of_kind is not None and i < len(self._of_kind):
+            return self._of_kind[i]
+        return None if self._kind is None else numbers_of_terms(i, batch)[self._kind]
+
+    @property
+    def later(self) -> Weights | None:
+        """The weights of the batches, as `weights` for the same loss later: no trial is needed again."""
+        if self.explicit is not None or self._kind is None:
+            return self.explicit
+        return functools.partial(_of_kind, self._kind)
+
+    def require_none_returned(self, loss: Loss) -> None:
+        """ModelError for a loss that returns a weight although it must not."""
+        if self.mean and self.explicit is not None:
+            raise ModelError(f"{name_of(loss)} returns weights of its own; leave weights= out")
+        if not self.mean:
+            raise ModelError(
+                f"{name_of(loss)} returns a weight with its value, as a mean does, but is declared a sum; "
+                "return the value alone"
+            )
+
+    def require_number(self, batches: int) -> None:
+        if isinstance(self.explicit, list) and len(self.explicit) != batches:
+            raise DataError(f"weights holds {len(self.explicit)} numbers for {batches} batches; give one a batch")
+
+    def settle(self, counts: Sequence[dict[str, float]], trial: Trial, *, is_list: bool) -> None:
+        """Decides by trial which of the numbers of terms weighs the batches, unless the loss gives it."""
+        try:
+            self._kind = find_kind(proportions(counts), trial)
+        except Stated:
+            return
+        if is_list:
+            self._of_kind = [numbers[self._kind] for numbers in counts]
+
+
+class Stated(Exception):
+    """The loss returns its weight by itself."""
+
+
+def numbers_of_all(batches: Batches, look: Callable[[int], None]) -> tuple[int, list[dict[str, float]]]:
+    """Number of batches, and the numbers of terms of each, none for a single batch. `look` is called before each."""
+    counts: list[dict[str, float]] = []
+    waiting, number = None, 0
+    for i, batch in enumerate(batches):
+        number = i + 1
+        look(i)
+        if i == 0:
+            require_examples(0, batch)
+            waiting = batch
+            continue
+        if i == 1:
+            counts.append(numbers_of_terms(0, waiting))
+            waiting = None
+        counts.append(numbers_of_terms(i, batch))
+    return number, counts
+
+
+def trial_value(
+    batches: Batches,
+    numbers: Sequence[int],
+    evaluation: Callable[[int, Any, str], Evaluation | None],
+    slopes_of: nn.Module | None,
+) -> Tensor:
+    """Value, or gradient by the weights of `slopes_of`, of the loss of one batch, or of two joined. Raises Stated."""
+    several = _fetched(batches, numbers)
+    batch, name = several[0], f"batch {numbers[0]}"
+    if len(several) == 2:
+        sizes = examples(numbers[0], several[0]), examples(numbers[1], several[1])
+        batch = join(several[0], several[1], sizes)
+        name = f"batches {numbers[0]} and {numbers[1]} joined"
+    with torch.set_grad_enabled(slopes_of is not None or torch.is_grad_enabled()):
+        result = evaluation(numbers[0], batch, name)
+    if result is None or result.stated:
+        raise Stated
+    if slopes_of is None:
+        return result.loss.detach().reshape(1)
+    parameters = [p for p in slopes_of.parameters() if p.requires_grad]
+    slopes = torch.autograd.grad(result.loss, parameters, allow_unused=True)
+    return torch.cat(
+        [(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(parameters, slopes, strict=True)]
+    )
+
+
+def _fetched(batches: Batches, numbers: Sequence[int]) -> list[Any]:
+    if isinstance(batches, list | tuple):
+        return [batches[i] for i in numbers]
+    several = {i: batch for i, batch in enumerate(batches) if i in numbers}
+    return [several[i] for i in numbers]
+
+
+def lasting(weights: Weights | None) -> Weights | None:
+    """Weights that can be iterated repeatedly."""
+    return weights if weights is None or callable(weights) else [*weights]
+
+
+def _of_kind(kind: str, batch: Any) -> float:
+    return numbers_of_terms(0, batch)[kind]
+
+
+def _checked_weights(weights: Any, mean: bool) -> list[float] | Callable[[Any], float] | None:
+    if weights is None or callable(weights):
+        checked = weights
+    else:
+        checked = [weight(f"batch {i}", value) for i, value in enumerate(weights)]
+    if checked is not None and not mean:
+        raise ModelError("weights are the numbers of terms of means, and the loss is a sum; leave one out")
+    return checked
+
+
+def weight(name: str, value: Any) -> float:
+    try:
+        number = float(value.detach() if isinstance(value, Tensor) else value)
+    except MISFITS:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise DataError(f"{name}: its weight is {value!r}; a weight is a finite number from 0 on")
+    return number
+
+
+def reduction_of(loss: Loss, requested: str | None) -> str:
+    declared = setting_of(loss, "reduction")
+    if declared == "batchmean" and terms_of(loss) is not None:
+        declared = "mean"  # over the examples
+    reduction = requested or declared or "mean"
+    if reduction not in ("mean", "sum"):
+        origin = "reduction" if requested else f"the reduction of {name_of(loss)}"
+        raise ModelError(
+            f'{origin} is {reduction!r}; a batch must have one number: allowed are "mean" and "sum" over its examples'
+        )
+    if declared in ("mean", "sum") and reduction != declared:
+        raise ModelError(f"{name_of(loss)} takes the {declared} and reduction is {reduction!r}; leave reduction out")
+    return str(reduction)
+
+
+def name_of(loss: Loss) -> str:
+    function = loss.func if isinstance(loss, functools.partial) else loss
+    return getattr(function, "__name__", type(function).__name__)

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.curvature.blocks import Blocks
 from netassay.curvature.curvature import Curvature, Kind
 from netassay.curvature.davidson import davidson
 from netassay.curvature.eigen import Eigenpairs, lanczos
 from netassay.curvature.forward import Batches, Head, Loss, Weights
+from netassay.curvature.model import Blocks
 from netassay.curvature.subsample import OutputCurvature, Subsample, subsample
 from netassay.errors import ModelError
 from netassay.numerics.devices import given

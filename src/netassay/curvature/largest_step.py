@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from netassay.curvature.blocks import Blocks
 from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.largest_curvature import Sharpness, sharpness
+from netassay.curvature.model import Blocks
 from netassay.curvature.thresholds import threshold
 from netassay.errors import ModelError
 

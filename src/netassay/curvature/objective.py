@@ -10,15 +10,28 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from netassay.curvature.batches import named_parts, sample_of, tensors
-from netassay.curvature.blocks import original, trainable_parameters
-from netassay.curvature.forward import MISFITS, Batches, Evaluation, ForwardPass, Head, Loss, Weights, alone, plain
-from netassay.curvature.side_effects import (
+from netassay.curvature.batches import named_parts, plain, sample_of, tensors
+from netassay.curvature.forward import (
+    MISFITS,
+    Batches,
+    BatchWeights,
+    Evaluation,
+    ForwardPass,
+    Head,
+    Loss,
+    Weights,
+    alone,
+    numbers_of_all,
+    trial_value,
+    weight,
+)
+from netassay.curvature.model import (
     PYTHON,
     Generator,
     buffers_kept,
     cuda_devices,
     draw,
+    original,
     own_generators,
     plain_backends,
     put_back,
@@ -27,10 +40,10 @@ from netassay.curvature.side_effects import (
     shared_generators,
     state_of,
     states_kept,
+    trainable_parameters,
 )
 from netassay.curvature.tape import differentiable_twice
 from netassay.curvature.weighing import NoNumber
-from netassay.curvature.weights import BatchWeights, numbers_of_all, trial_value, weight
 from netassay.errors import DataError, ModelError, NetassayError
 
 

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from netassay.curvature.batches import terms_of
 from netassay.curvature.displacement import COARSE, Direction, Displaced, inner_product, movable_parameters
-from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights, terms_of
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.objective import Objective
 from netassay.curvature.processes import in_all
 from netassay.curvature.shards import Processes, is_sharded, processes_of

@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from netassay.curvature.batches import NotJoined, examples, join, tensors
-from netassay.curvature.blocks import Blocks
 from netassay.curvature.curvature import Curvature, Kind
 from netassay.curvature.eigen import Product
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss
+from netassay.curvature.model import Blocks
 from netassay.errors import NetassayError
 
 LEAST, FEW, TENTH, SHARE = 40, 200, 10, 25

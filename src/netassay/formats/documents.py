@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int, Int64
 
 from netassay.errors import DataError
-from netassay.pace import paced
+from netassay.processes import paced
 
 END_WORD = "<end of document>"
 """The word of an end token; no tokenizer that splits at white space gives it."""

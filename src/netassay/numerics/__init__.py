@@ -1,5 +1,5 @@
 """Arithmetic other than curvature.
 
-devices, draws: sources of arithmetic and of randomness. memory: size of main memory. fits: lines through data, with
-intervals. ranking: areas under the curves of a ranking.
+devices, draws: sources of arithmetic and of randomness. fits: lines through data, with intervals. ranking: areas under
+the curves of a ranking.
 """

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from netassay import processes
 from netassay.errors import ConfigError, ModelError
-from netassay.numerics import memory
 
 _TYPES = {"cpu", "cuda", "mps"}
 
@@ -37,7 +37,7 @@ def free_memory(device: torch.device) -> int | None:
     """Free bytes on a device, None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return memory.free_bytes()
+    return processes.free_bytes()
 
 
 def environment() -> dict[str, Any]:

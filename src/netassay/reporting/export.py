@@ -13,8 +13,7 @@ import vl_convert
 
 from netassay.errors import DataError
 from netassay.files import write_file
-from netassay.reporting.section import Figure
-from netassay.reporting.table import csv_text
+from netassay.reporting.section import Figure, csv_text
 from netassay.reporting.theme import theme
 
 CHART_ROWS = 50_000

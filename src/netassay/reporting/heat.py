@@ -12,9 +12,9 @@ import polars as pl
 from jaxtyping import Float64
 
 from netassay.errors import DataError
+from netassay.reporting.chart import shown_names
 from netassay.reporting.section import Axis
 from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL
-from netassay.reporting.trace import shown_names
 
 _LABELLED = 120  # maximum number of cells for which each shows its number
 _EMPTY = "#E6E6E3"

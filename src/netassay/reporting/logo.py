@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Float
 
 from netassay.errors import DataError
-from netassay.reporting.palette import BASES as BASE_COLOURS
+from netassay.reporting.theme import BASES as BASE_COLOURS
 from netassay.reporting.theme import SOFT
 
 BASES = "ACGT"

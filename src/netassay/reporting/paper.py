@@ -13,8 +13,7 @@ import vl_convert
 from netassay.errors import ConfigError, DataError
 from netassay.files import write_file
 from netassay.reporting.export import still, vega_lite, with_shifted_digits
-from netassay.reporting.section import Figure
-from netassay.reporting.table import csv_text
+from netassay.reporting.section import Figure, csv_text
 
 Theme = Literal["screen", "print"]
 

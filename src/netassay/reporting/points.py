@@ -9,10 +9,9 @@ import altair as alt
 import polars as pl
 
 from netassay.errors import DataError
-from netassay.reporting.palette import colours, role_colours
+from netassay.reporting.chart import shown_names
 from netassay.reporting.section import Axis
-from netassay.reporting.theme import SHAPES, SOFT
-from netassay.reporting.trace import shown_names
+from netassay.reporting.theme import SHAPES, SOFT, colours, role_colours
 
 
 def scatter(

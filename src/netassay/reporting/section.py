@@ -155,6 +155,30 @@ class Table:
                 )
 
 
+def csv_text(data: pl.DataFrame) -> str:
+    """The frame as CSV (RFC 4180 quoting, shortest digits that read back to the same number).
+
+    Null is an empty field, the empty string is "", not-a-number and infinities are NaN, inf, -inf. Text that
+    a spreadsheet would run as a formula (it starts with = + - @, a tab or a carriage return) gets a leading
+    apostrophe. Raises DataError for nested columns.
+    """
+    import polars as pl
+
+    for name, kind in data.schema.items():
+        if kind.is_nested() or kind in (pl.Object, pl.Binary):
+            raise DataError(f"column {name!r} is of type {kind}, which CSV cannot hold; give a column of plain values")
+    texts = [name for name, kind in data.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
+    disarmed = data.with_columns(
+        pl.when(pl.col(name).cast(pl.String).str.contains(r"^[=+\-@\t\r]"))
+        .then(pl.lit("'") + pl.col(name).cast(pl.String))
+        .otherwise(pl.col(name).cast(pl.String))
+        .alias(name)
+        for name in texts
+    )
+    names = {name: "'" + name for name in data.columns if name[:1] in tuple("=+-@\t\r")}
+    return disarmed.rename(names).write_csv()
+
+
 @dataclass(frozen=True)
 class Note:
     """A sentence that must not be overlooked, such as why an analysis is missing."""

@@ -1,10 +1,12 @@
-"""Folders of runs: their states and names, and how one appears and disappears.
+"""Folders of runs: their states and names, how one appears and disappears, and the words by which a user marks them.
 
-It does so completely or not at all, even if the process is killed in between.
+A folder appears and disappears completely or not at all, even if the process is killed in between. Tags are in one file
+of the store, since a run that has ended is never touched again.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,15 +15,17 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from errno import EFBIG, ENOENT
 from pathlib import Path
 
-from netassay.errors import RunDamaged, StoreError
-from netassay.files import sync_folder
-from netassay.runs import disk, ledger, lock
-from netassay.runs.lock import MUTEX, NO_LINKS
+from netassay.errors import RunDamaged, RunWarning, StoreError
+from netassay.files import sync_folder, write_file
+from netassay.runs import disk, ledger
+from netassay.runs.disk import MUTEX, NO_LINKS
 
 DIGITS = 12
 """Number of hex digits of the config's digest in a run's id."""
@@ -84,7 +88,7 @@ def make(folder: Path, facts: dict[str, str]) -> None:
                 return
             hidden = Path(tempfile.mkdtemp(prefix=_NEW, dir=store))
             hidden.chmod(0o755)
-            (hidden / lock.NAME).touch()
+            (hidden / disk.LOCK).touch()
             (hidden / "tensors").mkdir()
             (hidden / "tables").mkdir()
             ledger.create(hidden, facts)
@@ -105,7 +109,7 @@ def remove(folder: Path) -> None:
             if not os.path.lexists(folder) and folder.name in swept:
                 return
             checked(folder)
-            writer_lock = lock.Lock(folder)
+            writer_lock = disk.Lock(folder)
             try:
                 hidden = store / f"{_DELETED}{folder.name}-{os.getpid()}"
                 if sys.platform == "win32":  # where no folder with an open file can be renamed
@@ -175,3 +179,81 @@ def store_lock(store: Path) -> Iterator[set[str]]:
 
 def _unwritable(store: Path, cause: Exception) -> StoreError:
     return StoreError(f"store {store}: cannot be written ({cause}); free space there or give another store")
+
+
+TAGS = "tags.json"
+LATEST = "latest"
+"""Word for the run of a store that was created last; no tag."""
+MOST_TAGS = 100
+"""Tags of one run."""
+_LARGEST = 1 << 24
+
+Tags = dict[str, tuple[str, ...]]
+"""The tags of each run by its id, in the order of the alphabet."""
+
+
+def checked_tag(word: str) -> str:
+    """`word` if it can be a tag: a name as a file may have, and neither an id nor "latest"."""
+    disk.checked_name("tag", word)
+    if word == LATEST or is_id(word):
+        raise StoreError(f"tag {word!r} is refused; it stands for a run already, so give another word")
+    return word
+
+
+def read_tags(store: Path) -> Tags:
+    """The tags in a store. A file that holds anything else is left out as a whole, with a RunWarning."""
+    try:
+        return _read_tags(store)
+    except StoreError as cause:
+        warnings.warn(f"tags are left out: {cause}", RunWarning, stacklevel=2)
+        return {}
+
+
+@contextmanager
+def changing_tags(store: Path) -> Iterator[Tags]:
+    """The tags in a store, to be changed within, while no other process changes them; written if they did change.
+
+    Those of runs that are gone are dropped. StoreError for a file that holds no tags, or cannot be written.
+    """
+    try:
+        with store_lock(store):
+            tags = _read_tags(store)
+            before = dict(tags)
+            yield tags
+            if tags != before:
+                left = {run: words for run, words in sorted(tags.items()) if words and os.path.lexists(store / run)}
+                write_file(store / TAGS, json.dumps(left, indent=1).encode())
+    except OSError as cause:
+        raise StoreError(f"store {store}: cannot be written ({cause.strerror or cause}); is it read-only?") from None
+
+
+def bearers(tags: Mapping[str, Iterable[str]], word: str) -> list[str]:
+    """Ids of the runs that bear a tag."""
+    return [run for run, words in tags.items() if word in words]
+
+
+def _read_tags(store: Path) -> Tags:
+    path = store / TAGS
+    try:
+        text = disk.read_short(store, TAGS, _LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise OSError(EFBIG, f"it has more than {_LARGEST:,} bytes")
+        held = json.loads(text)
+    except OSError as cause:
+        if cause.errno == ENOENT:
+            return {}
+        raise StoreError(f"{path}: cannot be read ({cause.strerror}); delete it, and its tags are gone") from None
+    except (ValueError, RecursionError) as cause:
+        raise StoreError(f"{path}: is damaged ({str(cause)[:100]}); delete it, and its tags are gone") from None
+    if not isinstance(held, dict) or not all(_is_sound(run, words) for run, words in held.items()):
+        raise StoreError(f"{path}: holds what are no tags of runs; delete it, and its tags are gone")
+    return {run: tuple(sorted(set(words))) for run, words in held.items()}
+
+
+def _is_sound(run: str, words: object) -> bool:
+    return (
+        is_id(run)
+        and isinstance(words, list)
+        and len(words) <= MOST_TAGS
+        and all(isinstance(word, str) and disk.NAMES.fullmatch(word) for word in words)
+    )

@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from netassay.runs import checkpoints, ledger
+from netassay.runs import ledger
+from netassay.runs.writer import checkpoint_facts
 
 
 class Glance(NamedTuple):
@@ -34,7 +35,7 @@ def glance(folder: Path, name: str, part: str, above: tuple[str, str] | None = N
         if row is None:
             raise sqlite3.DataError("it has lost its status")
         state, step, seconds, updated = row
-        steps = (checkpoints.facts(connection) or {}).get("steps")
+        steps = (checkpoint_facts(connection) or {}).get("steps")
         floor = _values(connection, *above)[-1:] if above else ()
         moment = datetime.fromisoformat(updated).timestamp()
         return Glance(state, step, seconds, moment, steps, _values(connection, name, part), next(iter(floor), None))

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import netassay
 from netassay.runs import btree, folders, ledger
-from netassay.runs.database import lives_here_alone
+from netassay.runs.disk import lives_here_alone
 from netassay.runs.ledger import Status
 from netassay.runs.run import Run
 

@@ -1,6 +1,10 @@
 """run.sqlite: its schema, how it is read without a trace and written in whole transactions.
 
-Every transaction ends with a seal, a SHA-256 over all rows, since SQLite does not notice a flipped byte.
+Every transaction ends with a seal, a SHA-256 over all rows, since SQLite does not notice a flipped byte. What is read
+may be the file of another, so that its schema, its size and the types of its values are checked.
+
+WAL needs memory that all processes share, which two hosts do not (sqlite.org/wal.html, "all processes using a database
+must be on the same host computer"). A rollback journal needs file locks alone, which NFS and Lustre have.
 """
 
 from __future__ import annotations
@@ -8,25 +12,49 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import shutil
 import sqlite3
+import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import netassay
 from netassay.errors import RunDamaged, StoreError
 from netassay.files import sync_folder, write_file
-from netassay.runs import database, disk
-from netassay.runs.database import SCHEMA, SCHEMA_VERSION
-from netassay.runs.lock import is_held
+from netassay.runs import disk
+from netassay.runs.disk import is_held, lives_here_alone
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 NAME = "run.sqlite"
 DIGEST = "run.sqlite.sha256"
+
+SCHEMA_VERSION = 1
+
+# metrics.value has no type on purpose: a REAL column drops the sign of -0.0. NaN is stored as NULL.
+SCHEMA = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE status (
+    id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL, step INTEGER NOT NULL,
+    message TEXT NOT NULL, seconds REAL NOT NULL, updated TEXT NOT NULL);
+CREATE TABLE events (id INTEGER PRIMARY KEY, time TEXT NOT NULL, step INTEGER NOT NULL,
+    what TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE metrics (step INTEGER NOT NULL, name TEXT NOT NULL, part TEXT NOT NULL, value,
+    PRIMARY KEY (step, name, part)) WITHOUT ROWID;
+CREATE TABLE checkpoints (step INTEGER PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL,
+    bytes INTEGER NOT NULL, facts TEXT NOT NULL, seconds REAL NOT NULL, created TEXT NOT NULL);
+CREATE TABLE tables (name TEXT PRIMARY KEY, file TEXT NOT NULL, sha256 TEXT NOT NULL,
+    rows INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seal (id INTEGER PRIMARY KEY CHECK (id = 1), sha256 TEXT NOT NULL);
+"""
+
 _SEALED = ("facts", "status", "events", "checkpoints", "tables")
 _READ_ATTEMPTS = 5
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -61,7 +89,7 @@ def create(folder: Path, facts: dict[str, str]) -> None:
     """Makes run.sqlite in `folder`, state planned; `facts` are JSON texts."""
     connection = _connect(folder / NAME, "rwc")
     try:
-        connection.execute(f"PRAGMA journal_mode = {database.mode_for(folder)}")
+        connection.execute(f"PRAGMA journal_mode = {_mode_for(folder)}")
         connection.executescript(SCHEMA)
         with transaction(connection, hashlib.sha256()):
             connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
@@ -81,11 +109,11 @@ def read(folder: Path, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
     path = folder / NAME
     for _ in range(_READ_ATTEMPTS):
         before = _state_of(path)
-        log = database.is_wal(path)
+        log = _is_wal(path)
         hot = before.journal > 0 and not log and not is_held(folder)
         try:
             with _reading(path, before, log=log, hot=hot) as connection:
-                database.restrict(connection, before.size + before.wal + before.journal)
+                _restrict(connection, before.size + before.wal + before.journal)
                 _check_schema(connection, folder)
                 answer = ask(connection)
         except sqlite3.DatabaseError as cause:
@@ -101,7 +129,7 @@ def read(folder: Path, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
 def _reading(path: Path, before: _State, *, log: bool, hot: bool) -> Iterator[sqlite3.Connection]:
     """A connection that reads a database in one of its states."""
     if hot:
-        with database.rolled_back(path) as copy, closing(_connect(copy, "rw")) as connection:
+        with _rolled_back(path) as copy, closing(_connect(copy, "rw")) as connection:
             yield connection
         return
     with closing(_connect(path, "ro&immutable=1" if log and not before.wal else "ro")) as connection:
@@ -112,7 +140,7 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
     """The connection of the one writer, who holds the run's lock and ends with `close`."""
     connection = _connect(folder / NAME, "rw")
     try:
-        database.settle(connection, folder / NAME)
+        _settle_journal(connection, folder / NAME)
         connection.execute("PRAGMA synchronous = EXTRA")  # as FULL, and the end of a rollback journal is durable too
         _check_schema(connection, folder)
         status(connection)
@@ -171,18 +199,18 @@ def metric_rows(connection: sqlite3.Connection, condition: str = "TRUE", *values
 
 def facts(connection: sqlite3.Connection) -> dict[str, str]:
     """Key to JSON text."""
-    return dict(database.rows(connection, (str, str), "SELECT key, value FROM facts"))
+    return dict(rows(connection, (str, str), "SELECT key, value FROM facts"))
 
 
 def files(connection: sqlite3.Connection) -> dict[str, str]:
     """Every file that a row names, with its SHA-256."""
     select = "SELECT file, sha256 FROM checkpoints UNION ALL SELECT file, sha256 FROM tables"
-    return {disk.checked_file(file): digest for file, digest in database.rows(connection, (str, str), select)}
+    return {disk.checked_file(file): digest for file, digest in rows(connection, (str, str), select)}
 
 
 def status(connection: sqlite3.Connection) -> Status:
     kinds, select = (str, int, str, float), "SELECT state, step, message, seconds FROM status"
-    row = next(database.rows(connection, kinds, select), None)
+    row = next(rows(connection, kinds, select), None)
     if row is None:
         raise sqlite3.DataError("it has lost its status")
     return Status(*row)
@@ -205,14 +233,14 @@ def is_sealed(connection: sqlite3.Connection, metrics: _Hash) -> bool:
 
 
 def _check_schema(connection: sqlite3.Connection, folder: Path) -> None:
-    """As `database.check`; StoreError where a newer netassay wrote the run, whose tables may be others."""
+    """As `check`; StoreError where a newer netassay wrote the run, whose tables may be others."""
     try:
-        database.check(connection)
+        _check_declaration(connection)
     except sqlite3.DataError:
         kinds, select = (str, str), "SELECT key, value FROM facts WHERE key IN ('schema', 'netassay')"
         is_table = "SELECT 1 FROM sqlite_schema WHERE name = 'facts' AND type = 'table' AND rootpage > 0"
         if connection.execute(is_table).fetchone():
-            refuse_newer(folder, dict(database.rows(connection, kinds, select)))
+            refuse_newer(folder, dict(rows(connection, kinds, select)))
         raise
 
 
@@ -265,7 +293,7 @@ class _State(NamedTuple):
 
 
 def _state_of(path: Path) -> _State:
-    files = database.plain_files(path)
+    files = _plain_files(path)
     if "" not in files:
         raise StoreError(f"{path.parent}: is not a run (it has no file {NAME}); give the folder of a run")
     status = files[""]
@@ -294,3 +322,132 @@ def _seal(connection: sqlite3.Connection, metrics: _Hash) -> str:
                 raise sqlite3.DataError(f"table {table} holds bytes, which no writer stores")
             seal.update(json.dumps([table, *row]).encode())
     return seal.hexdigest()
+
+
+WAL, ROLLBACK = "WAL", "DELETE"
+_VERSION = 18  # offset of the bytes in a database's header that say how it is written: 2 for a write-ahead log
+_SUPER = bytes.fromhex("d9d505f920a163d7")
+
+
+def _mode_for(folder: Path) -> str:
+    """The journal mode of a run in that folder."""
+    return WAL if lives_here_alone(folder) else ROLLBACK
+
+
+def _is_wal(path: Path) -> bool:
+    """Whether a database says that it is written by a write-ahead log; so does one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_VERSION + 1)[_VERSION:] != b"\x01"
+    except OSError:
+        return True
+
+
+def _settle_journal(connection: sqlite3.Connection, path: Path) -> None:
+    """Has the one writer of a database, just opened, go on with a rollback journal where its place asks for that."""
+    if _mode_for(path.parent) == ROLLBACK and _is_wal(path):
+        # a run that was copied from elsewhere; under an exclusive lock SQLite leaves WAL without shared memory
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute(f"PRAGMA journal_mode = {ROLLBACK}")
+        connection.execute("PRAGMA locking_mode = NORMAL")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # lets go of the lock
+        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)  # nobody had the database open
+
+
+@contextmanager
+def _rolled_back(path: Path) -> Iterator[Path]:
+    """A copy of a database whose writer was killed within a transaction, and of its journal, for SQLite to roll back.
+
+    A reader must not do that in the run itself, which only its writer changes. sqlite3.DataError for a journal that
+    names other files, which no writer of a run leaves.
+    """
+    journal = path.with_name(f"{path.name}-journal")
+    with tempfile.TemporaryDirectory(prefix="netassay-") as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy, follow_symlinks=False)
+        data = journal.read_bytes()
+        if data.endswith(_SUPER):
+            raise sqlite3.DataError("its journal names another journal, which no writer of a run leaves")
+        copy.with_name(journal.name).write_bytes(data)
+        yield copy
+
+
+_DECLARED = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+_BESIDE = ("", "-wal", "-shm", "-journal")
+_SMALLEST = 1 << 20
+# a row of metrics takes 20 bytes or more and its longest query some 100 steps; without a limit, a file whose pages
+# point to each other in a loop would be read forever
+_STEPS_A_BYTE, _STEPS_AT_ONCE = 50, 100_000
+
+
+def _plain_files(path: Path) -> dict[str, os.stat_result]:
+    """run.sqlite and the files that SQLite opens beside it, where they exist, by the ending of their names.
+
+    StoreError if one is a link, a pipe or not a plain file.
+    """
+    files = {}
+    for ending in _BESIDE:
+        file = f"{path}{ending}"
+        try:
+            status = os.lstat(file)
+        except FileNotFoundError:
+            continue
+        except OSError as cause:
+            raise StoreError(f"{file}: cannot be read ({cause.strerror})") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"{file}: is a link or no plain file, and is not opened; restore the run from a copy")
+        files[ending] = status
+    return files
+
+
+def _restrict(connection: sqlite3.Connection, size: int) -> None:
+    """Allows reads alone, no value longer than the file (`size` bytes), and queries of a limited number of steps."""
+    budget = [_STEPS_A_BYTE * max(size, _SMALLEST) // _STEPS_AT_ONCE]
+
+    def ended() -> bool:
+        budget[0] -= 1
+        return budget[0] < 0
+
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(max(size, _SMALLEST), 1_000_000_000))
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.set_progress_handler(ended, _STEPS_AT_ONCE)
+    connection.execute("PRAGMA query_only = ON")
+
+
+def _check_declaration(connection: sqlite3.Connection) -> None:
+    """sqlite3.DataError unless the file declares the tables of `SCHEMA` and nothing else: no view, no trigger.
+
+    No code of its schema is run from now on.
+    """
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    declared = connection.execute(_DECLARED).fetchall()
+    if declared == declaration():
+        return
+    for row, expected in zip(declared, declaration(), strict=False):
+        if row != expected:
+            raise sqlite3.DataError(
+                f"its schema has {row[0]} {row[1]!r:.80} where {expected[0]} {expected[1]} is expected"
+            )
+    raise sqlite3.DataError(f"its schema declares {len(declared)} tables and keys, not {len(declaration())}")
+
+
+@cache
+def declaration() -> list[tuple[Any, ...]]:
+    """What a run.sqlite declares: type, name, table and SQL of each part, by name."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(SCHEMA)
+        return connection.execute(_DECLARED).fetchall()
+    finally:
+        connection.close()
+
+
+def rows(
+    connection: sqlite3.Connection, kinds: tuple[type, ...], select: str, *values: Any
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query, each value of the type of its column; sqlite3.DataError for others, as any may be stored."""
+    for row in connection.execute(select, values):
+        if tuple(map(type, row)) != kinds:
+            raise sqlite3.DataError(f"it holds {row!r:.100} where {', '.join(kind.__name__ for kind in kinds)} belong")
+        yield row

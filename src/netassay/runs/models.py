@@ -14,7 +14,7 @@ from netassay.errors import ConfigError, RunDamaged, StoreError
 from netassay.files import whole_folder
 from netassay.inputs import refuse_odd_file
 from netassay.runs import disk
-from netassay.runs.checkpoints import pack, unpack
+from netassay.runs.disk import pack, unpack
 from netassay.runs.run import Run
 
 if TYPE_CHECKING:

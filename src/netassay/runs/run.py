@@ -26,7 +26,7 @@ from netassay.errors import (
     reraised,
 )
 from netassay.extras import require
-from netassay.runs import database, disk, folders, ledger, lock, tags
+from netassay.runs import disk, folders, ledger
 from netassay.runs.folders import State, run_id, stored_state
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _KINDS = {"study": str, "config": dict, "digest": str, "created": str, "package": str}
 _MOST_KEYS, _DEEPEST = 1000, 16
 _NESTS = {dict, list}
-_FORMS = {"study": disk.NAME, "digest": re.compile("[0-9a-f]{64}")}
+_FORMS = {"study": disk.NAMES, "digest": re.compile("[0-9a-f]{64}")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,7 +90,7 @@ class Run:
                 "config": text,
                 "digest": json.dumps(digest),
                 "netassay": json.dumps(netassay.__version__),
-                "schema": json.dumps(database.SCHEMA_VERSION),
+                "schema": json.dumps(ledger.SCHEMA_VERSION),
                 "created": json.dumps(ledger.now()),
             }
             folders.make(folder, facts | ({"package": json.dumps(package)} if package else {}))
@@ -142,7 +142,7 @@ class Run:
     def state(self) -> State:
         for _ in range(2):  # a run may end between the two checks; then the second says how
             state = stored_state(self.folder, self._status)
-            if state is not State.RUNNING or lock.is_held(self.folder):
+            if state is not State.RUNNING or disk.is_held(self.folder):
                 return state
         return State.KILLED
 
@@ -173,7 +173,7 @@ class Run:
     @property
     def tags(self) -> tuple[str, ...]:
         """Words by which the user has marked it, in the order of the alphabet; see `Store.tag`."""
-        return tags.read(self.folder.parent).get(self.id, ())
+        return folders.read_tags(self.folder.parent).get(self.id, ())
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -271,9 +271,9 @@ class Run:
 
         Raises RunDamaged, with the file and both digests, if its bytes are not those written.
         """
-        from netassay.runs.checkpoints import load
+        from netassay.runs.writer import load_checkpoint
 
-        return ledger.read(self.folder, lambda connection: load(connection, self.folder, step))
+        return ledger.read(self.folder, lambda connection: load_checkpoint(connection, self.folder, step))
 
     def latest_checkpoint(self) -> Checkpoint:
         """The newest checkpoint. StoreError where there is none yet."""
@@ -307,9 +307,9 @@ class Run:
 
     def facts(self) -> dict[str, Any] | None:
         """Facts of the newest checkpoint (None if there is none); its tensors are not read."""
-        from netassay.runs.checkpoints import facts
+        from netassay.runs.writer import checkpoint_facts
 
-        return ledger.read(self.folder, facts)
+        return ledger.read(self.folder, checkpoint_facts)
 
     def checkpoints(self) -> tuple[int, ...]:
         """Steps of the checkpoints kept, ascending."""
@@ -345,7 +345,7 @@ class Run:
             raise ledger.explained(self.folder, cause) from None
 
     def _rows(self, kinds: tuple[type, ...], select: str, *values: Any) -> list[tuple[Any, ...]]:
-        return ledger.read(self.folder, lambda connection: list(database.rows(connection, kinds, select, *values)))
+        return ledger.read(self.folder, lambda connection: list(ledger.rows(connection, kinds, select, *values)))
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from netassay.errors import ConfigError, RunDamaged, RunWarning, StoreError, did_you_mean
 from netassay.files import write_file
-from netassay.runs import folders, tags
-from netassay.runs.folders import State, stored_state
+from netassay.runs import folders
+from netassay.runs.folders import LATEST, State, stored_state
 from netassay.runs.index import index_of
 from netassay.runs.listing import Entry, matches, run_table
 from netassay.runs.run import Run
-from netassay.runs.tags import LATEST
 from netassay.runs.verify import Problem
 
 if TYPE_CHECKING:
@@ -100,8 +99,8 @@ class Store:
             return max(self.runs(), key=lambda run: (run.created, run.folder.stat().st_mtime_ns))
         if prefix in ids:
             return Run.open(folders.checked(self.folder / prefix))
-        tags_by_run = tags.read(self.folder)
-        bearers = [name for name in tags.bearers(tags_by_run, prefix) if name in ids]
+        tags_by_run = folders.read_tags(self.folder)
+        bearers = [name for name in folders.bearers(tags_by_run, prefix) if name in ids]
         candidates = bearers or [name for name in ids if prefix and name.startswith(prefix)]
         if not candidates:
             words = dict.fromkeys(word for words in tags_by_run.values() for word in words)
@@ -134,17 +133,19 @@ class Store:
             ['baseline']
         """
         chosen = find_run(run, self.folder)
-        names = {tags.checked_tag(word) for word in ([words] if isinstance(words, str) else words)}
+        names = {folders.checked_tag(word) for word in ([words] if isinstance(words, str) else words)}
         store = chosen.folder.parent
         if not names:
-            return list(tags.read(store).get(chosen.id, ()))
-        with tags.changing(store) as tags_by_run:
+            return list(folders.read_tags(store).get(chosen.id, ()))
+        with folders.changing_tags(store) as tags_by_run:
             before = set(tags_by_run.get(chosen.id, ()))
             if remove and (strange := sorted(names - before)):
                 raise StoreError(f"run {chosen.id} has no tag {strange[0]!r}; {did_you_mean(strange[0], before)}")
             after = sorted(before - names if remove else before | names)
-            if len(after) > tags.MOST:
-                raise StoreError(f"run {chosen.id} would have {len(after)} tags; at most {tags.MOST} are allowed")
+            if len(after) > folders.MOST_TAGS:
+                raise StoreError(
+                    f"run {chosen.id} would have {len(after)} tags; at most {folders.MOST_TAGS} are allowed"
+                )
             tags_by_run[chosen.id] = tuple(after)
         return after
 
@@ -210,8 +211,8 @@ class Store:
                 folders.checked(self._inside(name))
         for name in names:
             folders.remove(self.folder / name)
-        if not tags.read(self.folder).keys().isdisjoint(names):
-            with tags.changing(self.folder) as tags_by_run:
+        if not folders.read_tags(self.folder).keys().isdisjoint(names):
+            with folders.changing_tags(self.folder) as tags_by_run:
                 for name in names:
                     tags_by_run.pop(name, None)
         return names
@@ -299,7 +300,7 @@ class Store:
         entries: list[Entry] = []
         problems = []
         names = self._ids()
-        tags_by_run = tags.read(self.folder)
+        tags_by_run = folders.read_tags(self.folder)
         with index_of(self.folder, names) as index, _uncollected():
             for name in names:
                 try:

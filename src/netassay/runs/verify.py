@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from netassay.errors import StoreError
 from netassay.files import is_temporary
-from netassay.runs import checkpoints, disk, ledger, lock
+from netassay.runs import disk, ledger
+from netassay.runs.writer import TABLES, TENSORS
 
 _LEDGER = {ledger.NAME, ledger.DIGEST, f"{ledger.NAME}-wal", f"{ledger.NAME}-shm", f"{ledger.NAME}-journal"}
-_KNOWN = {*_LEDGER, lock.NAME, checkpoints.FOLDER, "tables"}
+_KNOWN = {*_LEDGER, disk.LOCK, TENSORS, TABLES}
 
 
 class Problem(NamedTuple):
@@ -91,7 +92,7 @@ def _strangers(folder: Path, recorded: Set[str], open_ended: bool) -> Iterator[t
             yield path.name, "is not a file of the run; move it elsewhere"
         elif path.is_symlink():
             yield path.name, "is a symbolic link; the run's files must lie in its folder"
-    for name in (checkpoints.FOLDER, "tables"):
+    for name in (TENSORS, TABLES):
         if (folder / name).is_symlink():
             continue
         for path in sorted((folder / name).glob("*")):  # a copying tool may have left out an empty folder

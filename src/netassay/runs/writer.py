@@ -1,8 +1,13 @@
-"""The only code that writes a run: one process at a time, one transaction per commit."""
+"""The only code that writes a run: one process at a time, one transaction per commit.
+
+A checkpoint is a row, and a file of tensors that the row names with its SHA-256.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import operator
 import sqlite3
 import sys
@@ -14,18 +19,20 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from netassay.errors import Interrupted, NetassayError, RunFailed, StoreError
+from netassay.errors import Interrupted, NetassayError, RunDamaged, RunFailed, StoreError, reraised
 from netassay.files import is_temporary, write_file
-from netassay.runs import checkpoints, disk, ledger
+from netassay.runs import disk, ledger
+from netassay.runs.disk import Lock
 from netassay.runs.folders import State, stored_state
-from netassay.runs.lock import Lock
 
 if TYPE_CHECKING:
+    from hashlib import _Hash
+
     import polars as pl
 
     from netassay.training import Checkpoint, Metric
 
-TABLES = "tables"
+TENSORS, TABLES = "tensors", "tables"
 ENDS = (State.FINISHED, State.DIVERGED, State.INTERRUPTED, State.FAILED)
 
 
@@ -59,7 +66,7 @@ class RunWriter:
             raise
         try:
             with self._guarded("opening it"):
-                for name in (checkpoints.FOLDER, TABLES):
+                for name in (TENSORS, TABLES):
                     (folder / name).mkdir(exist_ok=True)  # a copying tool may have left out an empty one
                 self._open(dict(environment), from_step)
                 self._clean()
@@ -69,7 +76,7 @@ class RunWriter:
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint, its bytes checked; None at the start."""
-        return checkpoints.load(self._connection, self.folder)
+        return load_checkpoint(self._connection, self.folder)
 
     def record(self, step: int, values: Mapping[Metric, float]) -> None:
         """Keeps the numbers of one step for the next commit. StoreError if one is given twice or too late."""
@@ -98,13 +105,13 @@ class RunWriter:
             )
         facts = ledger.canonical(checkpoint.facts)
         with self._guarded(f"committing step {step}"):
-            data = checkpoints.pack(checkpoint.tensors)
+            data = disk.pack(checkpoint.tensors)
             digest = disk.sha256(data)
-            file = self._write_new(f"{checkpoints.FOLDER}/step-{step}.safetensors", digest, data)
+            file = self._write_new(f"{TENSORS}/step-{step}.safetensors", digest, data)
             with self._transaction(self._buffer):
                 row = (step, file, digest, len(data), facts, self._seconds(), ledger.now())
                 self._connection.execute("REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-                oldest = checkpoints.steps(self._connection)[-self._keep :][0]
+                oldest = checkpoint_steps(self._connection)[-self._keep :][0]
                 self._connection.execute("DELETE FROM checkpoints WHERE step < ?", (oldest,))
                 self._set_status(State.RUNNING, step, "")
             self._floor = step
@@ -220,11 +227,11 @@ class RunWriter:
     def _open(self, environment: Mapping[str, Any], from_step: int | None) -> None:
         status = ledger.status(self._connection)
         state, self._earlier_seconds = stored_state(self.folder, status), status.seconds
-        start = checkpoints.starting_step(self._connection, self.folder, from_step)
+        start = starting_step(self._connection, self.folder, from_step)
         on_request = from_step is not None
         if state.is_final and not on_request:
             self._ended, start = state, sys.maxsize
-        self._metrics = checkpoints.trusted_metrics(self._connection, self.folder, start, accepted=on_request)
+        self._metrics = trusted_metrics(self._connection, self.folder, start, accepted=on_request)
         if self._ended is not None:
             return
         with self._transaction({}):
@@ -233,8 +240,8 @@ class RunWriter:
                 ledger.add_event(self._connection, start, "killed", text)
             kind = "started" if state is State.PLANNED else "resumed"
             ledger.add_event(self._connection, start, kind, f"was {state}")
-            checkpoints.rewind(self._connection, start, on_request=on_request)
-            checkpoints.note_environment(self._connection, environment, start)
+            rewind(self._connection, start, on_request=on_request)
+            note_environment(self._connection, environment, start)
             self._set_status(State.RUNNING, start, "")
         self._floor = start
 
@@ -280,7 +287,7 @@ class RunWriter:
     def _intact(self) -> str:
         intact: list[int] = []
         with suppress(sqlite3.DatabaseError):
-            intact = checkpoints.steps(self._connection)
+            intact = checkpoint_steps(self._connection)
         state = f"the checkpoint at step {intact[-1]} is intact" if intact else "nothing had been committed yet"
         return f"{state}; free space on {self.folder.parent} (or raise the file size limit), then resume the run"
 
@@ -316,7 +323,7 @@ def sweep(folder: Path) -> None:
 def _litter(folder: Path, recorded: Collection[str]) -> Iterator[Path]:
     """Files that no row names: replaced ones, and what a killed writer left."""
     yield from (path for path in folder.iterdir() if is_temporary(path.name))
-    for room in (checkpoints.FOLDER, TABLES):
+    for room in (TENSORS, TABLES):
         for path in (folder / room).iterdir():
             if f"{room}/{path.name}" not in recorded and disk.is_ours(path.name):
                 yield path
@@ -328,3 +335,119 @@ def _name_and_part(metric: Metric) -> tuple[str, str]:
     if not name or not (name + part).isprintable():
         raise StoreError(f"metric {metric!r} is refused: give a name, and control characters in neither part")
     return name, part
+
+
+def checkpoint_steps(connection: sqlite3.Connection) -> list[int]:
+    """Steps of the checkpoints kept, ascending."""
+    return [step for (step,) in ledger.rows(connection, (int,), "SELECT step FROM checkpoints ORDER BY step")]
+
+
+def load_checkpoint(connection: sqlite3.Connection, folder: Path, step: int | None = None) -> Checkpoint | None:
+    """The checkpoint at `step` or the newest; None if there is none yet. RunDamaged if its bytes changed."""
+    from netassay.training import Checkpoint
+
+    row = _row(connection, folder, step)
+    if row is None:
+        return None
+    at, file, expected, text, size = row
+    try:
+        data = disk.read_checked(folder, disk.checked_file(file), expected, _way_on(connection, at), size)
+    except RunDamaged:
+        # the writer may have moved on and removed the file since the row was read
+        if _row(connection, folder, step) == row:
+            raise
+        return load_checkpoint(connection, folder, step)
+    with reraised(lambda cause: RunDamaged(f"{folder / file}: is damaged ({cause}); {_way_on(connection, at)}")):
+        return Checkpoint(at, disk.unpack(data), _facts(text))
+
+
+def checkpoint_facts(connection: sqlite3.Connection) -> dict[str, Any] | None:
+    """Facts of the newest checkpoint; None if there is none yet."""
+    for (text,) in ledger.rows(connection, (str,), "SELECT facts FROM checkpoints ORDER BY step DESC LIMIT 1"):
+        return _facts(text)
+    return None
+
+
+def _facts(text: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict):
+        raise sqlite3.DataError(f"facts of a checkpoint are {text!r:.80}")
+    return facts
+
+
+def _row(connection: sqlite3.Connection, folder: Path, step: int | None) -> tuple[Any, ...] | None:
+    kinds, select = (int, str, str, str, int), "SELECT step, file, sha256, facts, bytes FROM checkpoints"
+    if step is None:
+        return next(ledger.rows(connection, kinds, f"{select} ORDER BY step DESC LIMIT 1"), None)
+    row = next(ledger.rows(connection, kinds, f"{select} WHERE step = ?", step), None)
+    if row is None:
+        choices = ", ".join(map(str, checkpoint_steps(connection))) or "none"
+        raise StoreError(f"run {folder.name} has no checkpoint at step {step}; it has: {choices}")
+    return row
+
+
+def _way_on(connection: sqlite3.Connection, damaged: int) -> str:
+    older = [step for step in checkpoint_steps(connection) if step < damaged]
+    start = max(older, default=0)
+    kind = "the older checkpoint" if older else "the start"
+    return f"restore it from a copy, or continue from {kind} with from_step={start}"
+
+
+def starting_step(connection: sqlite3.Connection, folder: Path, from_step: int | None) -> int:
+    """The step to continue from: `from_step` (a checkpoint's, or 0, the start), else the newest checkpoint's."""
+    restorable = checkpoint_steps(connection)
+    if from_step is None:
+        return max(restorable, default=0)
+    if from_step not in {0, *restorable}:
+        allowed = ", ".join(map(str, sorted({0, *restorable})))
+        raise StoreError(f"run {folder.name} has no checkpoint at step {from_step}; from_step may be one of {allowed}")
+    return from_step
+
+
+def trusted_metrics(connection: sqlite3.Connection, folder: Path, before: int, *, accepted: bool) -> _Hash:
+    """The hash of the metrics of the steps before `before`. RunDamaged if a row changed, unless accepted."""
+    metrics = hashlib.sha256()
+    ledger.absorb(metrics, ledger.metric_rows(connection, "step < ?", before))
+    digest = metrics.copy()
+    ledger.absorb(digest, ledger.metric_rows(connection, "step >= ?", before))
+    if not accepted and not ledger.is_sealed(connection, digest):
+        start = max(checkpoint_steps(connection), default=0)
+        raise RunDamaged(
+            f"{folder / ledger.NAME}: its rows are not those that were written; restore it from a copy, or "
+            f"accept them and continue with from_step={start}"
+        )
+    return metrics
+
+
+def rewind(connection: sqlite3.Connection, start: int, *, on_request: bool) -> None:
+    """Removes the metrics at or after `start` and the checkpoints after it, inside a transaction.
+
+    Going to 0 on request also removes a checkpoint at 0: the start is created again from the config.
+    """
+    newest = max(checkpoint_steps(connection), default=0)
+    removed = connection.execute("DELETE FROM metrics WHERE step >= ?", (start,)).rowcount
+    connection.execute("DELETE FROM checkpoints WHERE step > ?", (-1 if on_request and start == 0 else start,))
+    if on_request:
+        ledger.add_event(connection, start, "rewound", f"on request, from step {newest} to {start}")
+    if removed:
+        text = f"{removed} metrics from step {start} on, to be measured again"
+        ledger.add_event(connection, start, "removed", text)
+
+
+def note_environment(connection: sqlite3.Connection, environment: Mapping[str, Any], step: int) -> None:
+    """Keeps the first environment as a fact, and every change from one writer to the next as an event."""
+    text = ledger.canonical(environment)
+    facts = ledger.facts(connection)
+    last = json.loads(facts.get("environment.last", text))
+    changes = [
+        f"{key}: {last.get(key)} -> {environment.get(key)}"
+        for key in sorted(last.keys() | environment.keys())
+        if last.get(key) != environment.get(key)
+    ]
+    if changes:
+        ledger.add_event(connection, step, "environment", "; ".join(changes))
+    entries = {"environment": facts.get("environment", text), "environment.last": text}
+    connection.executemany("REPLACE INTO facts VALUES (?, ?)", entries.items())

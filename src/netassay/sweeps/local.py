@@ -19,7 +19,7 @@ from typing import Self
 from netassay.errors import ConfigError, Interrupted, StoreError
 from netassay.processes import Child, cores, stop_signals
 from netassay.runs import Run, State
-from netassay.runs.lock import is_held
+from netassay.runs.disk import is_held
 from netassay.sweeps.answer import LOCKED, STOPPED, Answer
 
 GROWTH = 1 << 30

@@ -12,8 +12,8 @@ from typing import Protocol
 from netassay.errors import Interrupted, NetassayError, StoreError
 from netassay.processes import stop_signals
 from netassay.runs import Run, State
+from netassay.runs.disk import is_held
 from netassay.runs.glance import mark
-from netassay.runs.lock import is_held
 from netassay.sweeps.local import PATIENCE, is_complete
 
 LOOK, SHARE = 0.5, 0.05

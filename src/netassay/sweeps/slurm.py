@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from netassay.errors import ConfigError, ExtraMissing, StoreError, reraised
-from netassay.runs.database import kind_of, lives_here_alone
+from netassay.runs.disk import kind_of, lives_here_alone
 from netassay.sweeps.nodes import hosts, try_python
 from netassay.sweeps.orders import ROOM, TOKEN, Orders
 from netassay.sweeps.resources import SlurmResources

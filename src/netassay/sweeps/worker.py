@@ -16,9 +16,8 @@ from queue import SimpleQueue
 from typing import IO
 
 from netassay.errors import Interrupted, NetassayError, RunLocked
-from netassay.numerics.memory import resident_bytes
 from netassay.performing import resume
-from netassay.processes import stop_signals, stop_this_process
+from netassay.processes import resident_bytes, stop_signals, stop_this_process
 from netassay.runs import Run
 from netassay.sweeps.answer import DONE, FAILED, LOCKED, STOPPED, Answer
 

@@ -7,11 +7,10 @@ from memory import Memory
 
 from netassay.curvature.thresholds import threshold
 from netassay.studies.edge.assay import assay, build
-from netassay.studies.edge.config import EdgeConfig
+from netassay.studies.edge.config import OPTIMISERS, EdgeConfig
 from netassay.studies.edge.findings import METRICS
 from netassay.studies.edge.instruments import INSTRUMENTS
 from netassay.studies.edge.networks import mse
-from netassay.studies.edge.optimisers import OPTIMISERS
 
 SMALL = EdgeConfig(examples=30, width=3, steps=4, curvature_every=4, step_size=0.3, dtype="float64", tolerance=1e-8)
 ASKED = {"gauss_newton": True, "alignment": True, "trace_products": 260, "density_steps": 260, "top": 3}

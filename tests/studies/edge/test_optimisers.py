@@ -11,11 +11,9 @@ from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import lanczos
 from netassay.curvature.thresholds import threshold
 from netassay.errors import ConfigError
-from netassay.studies.edge.assay import assay, build
-from netassay.studies.edge.config import EdgeConfig
-from netassay.studies.edge.descent import optimiser
+from netassay.studies.edge.assay import assay, build, optimiser
+from netassay.studies.edge.config import OPTIMISERS, EdgeConfig
 from netassay.studies.edge.networks import mse
-from netassay.studies.edge.optimisers import OPTIMISERS
 
 SMALL = EdgeConfig(examples=40, width=3, steps=12, curvature_every=4, step_size=0.05, dtype="float64", tolerance=1e-8)
 SPECTRUM = torch.tensor([3.0, 1.0, 0.2], dtype=torch.float64)

@@ -1,10 +1,10 @@
 """How runs are told apart on the page."""
 
-from netassay.naming import run_names
 from netassay.performing import perform
 from netassay.runs import Run
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.pages import FOLLOWING, sections
+from netassay.study import run_names
 
 SMALL = EdgeConfig(examples=20, width=2, depth=1, steps=1, curvature_every=1)
 

@@ -31,7 +31,7 @@ from netassay.formats.intervals import Repeats, guess_form, heads_a_table, read_
 from netassay.formats.peak_tables import read_peak_table
 from netassay.formats.signals import read_signal
 from netassay.formats.tables import NumberTable, read_numbers, read_pairs
-from netassay.pace import paced
+from netassay.processes import paced
 
 SIGNAL_ENDINGS = (".bw", ".bigwig")
 WIDEST = 1_000_000

@@ -21,7 +21,7 @@ from netassay.errors import DataError
 from netassay.formats.bases import one_hot
 from netassay.formats.jaspar import RELEASE, Motif, read_jaspar
 from netassay.numerics.devices import generator
-from netassay.pace import paced
+from netassay.processes import paced
 
 CHROMOSOMES, SPACING = 10, 1_000
 SITE_P_VALUE = 1e-4

@@ -32,7 +32,7 @@ from netassay.dna.network.network import BATCH, Network, Output, evaluating
 from netassay.errors import DataError, ExtraMissing, ModelError
 from netassay.formats.bases import UNKNOWN, one_hot
 from netassay.numerics import devices
-from netassay.pace import paced
+from netassay.processes import paced
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -38,7 +38,7 @@ from netassay.nets.sequence_cnn import (
     transformed_taps,
     transforms,
 )
-from netassay.pace import paced
+from netassay.processes import paced
 
 SEQUENCES = 8
 """Sequences at a time for AI-TAC: their mutants of one kind, about 50 per sequence, fill the matrix products."""

@@ -25,7 +25,7 @@ from netassay.errors import DataError, ModelError
 from netassay.formats.bases import one_hot, reverse_complement
 from netassay.nets.sequence_cnn import AITAC
 from netassay.numerics import devices
-from netassay.pace import paced
+from netassay.processes import paced
 
 Output = int | Sequence[int] | Tensor | None
 

@@ -22,7 +22,7 @@ from netassay.errors import DataError
 from netassay.formats.alignments import is_bam, read_alignments
 from netassay.formats.bases import known_as
 from netassay.formats.fragments import read_fragments
-from netassay.pace import paced
+from netassay.processes import paced
 
 BEYOND = 1e-3
 """Share of fragments beyond their contig above which the genome is refused as one of another assembly."""

@@ -9,8 +9,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from netassay.reporting.palette import DATA, NETWORK, colours
-from netassay.reporting.theme import SEQUENTIAL, SOFT
+from netassay.reporting.theme import DATA, NETWORK, SEQUENTIAL, SOFT, colours
 
 _BINS = 40
 

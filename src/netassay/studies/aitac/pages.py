@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from netassay.dna.network.classes import CLASSES, FEWEST, no_correlation
-from netassay.naming import differing, unique_names
 from netassay.reporting import (
     Axis,
     Figure,
@@ -32,6 +31,7 @@ from netassay.studies.aitac.findings import (
     verdict,
 )
 from netassay.studies.aitac.reduction_pages import reductions
+from netassay.study import differing, unique_names
 
 NULL_WORDS = {
     "none": "model",

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from netassay.naming import enumeration
 from netassay.references import MADDEN, MORRIS
 from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.capacity.config import CapacityConfig
 from netassay.studies.capacity.findings import attempt_table, bound_table, corpus_of
-from netassay.study import command
+from netassay.study import command, enumeration
 
 QUESTION = "How much can it memorise?"
 READING = (

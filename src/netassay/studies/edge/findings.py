@@ -201,7 +201,7 @@ def tables(run: Run) -> dict[str, pl.DataFrame]:
 
 
 def phase_table(run: Run) -> pl.DataFrame:
-    """Phases found in a run's numbers, as far as they go; columns are the fields of `phases.Phase`."""
+    """Phases found in a run's numbers, as far as they go; columns are the fields of `Phase`."""
     metrics = run.metrics()
     ratios = metrics.filter(pl.col("name") == "edge_ratio")
     diverged_at = run.step if run.state == State.DIVERGED else None

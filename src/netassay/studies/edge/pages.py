@@ -9,13 +9,12 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from netassay.naming import Names, run_names, value
 from netassay.reporting import Axis, FigureSpec, Note, Rule, Section, TableSpec, lines, small_multiples
 from netassay.runs import Run
+from netassay.studies.edge.config import KEYS, OPTIMISERS
 from netassay.studies.edge.findings import phase_table
-from netassay.studies.edge.instruments import INSTRUMENTS, WINDOW
-from netassay.studies.edge.optimisers import KEYS, OPTIMISERS
-from netassay.studies.edge.pictures import Derived, Picture, limit
+from netassay.studies.edge.instruments import INSTRUMENTS, WINDOW, Derived, Picture, limit
+from netassay.study import Names, run_names, setting_text
 
 
 def _share_of_layers(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
@@ -315,7 +314,7 @@ def _runs(runs: dict[Run, pl.DataFrame], names: Names) -> Section:
         rows.append(
             {
                 names.axis.label: names.of[run],
-                **{key: value(run.config.get(key)) for key in names.following},
+                **{key: setting_text(run.config.get(key)) for key in names.following},
                 "run": run.id,
                 "state": str(run.state),
                 "steps": metrics["step"].max(),

@@ -29,8 +29,7 @@ from netassay.numerics.devices import generator
 from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import Data, Examples
 from netassay.studies.edge.instruments import INSTRUMENTS
-from netassay.studies.edge.networks import LOSSES, Loss
-from netassay.studies.edge.quantities import Layers, norms
+from netassay.studies.edge.networks import LOSSES, Layers, Loss, norms
 from netassay.training import Metric
 
 
@@ -304,13 +303,7 @@ class FlowBeside:
             ("flow_loss_error", ""): look_of_flow.loss_error,
             ("flow_distance_error", ""): look_of_flow.weights_error,
         }
-        matrices: dict[str, Sharpness | Eigenpairs] = {
-            "": look_of_flow.sharpness,
-            **look_of_flow.sharpness.blocks,
-        }
-        for part, pairs in matrices.items():
-            values[("flow_sharpness", part)] = float(pairs.values[0])
-            values[("flow_sharpness_error", part)] = float(pairs.errors[0])
+        values |= _tops("flow_sharpness", look_of_flow.sharpness)
         return values | norms("flow_distance", apart, look.layers)
 
     def state(self) -> Mapping[str, Tensor]:

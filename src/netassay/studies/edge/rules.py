@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from netassay.naming import enumeration
 from netassay.references import COHEN, FOX
 from netassay.reporting.section import Finding
 from netassay.runs import Run, State
+from netassay.studies.edge.config import OPTIMISERS
 from netassay.studies.edge.findings import phase_table
-from netassay.studies.edge.optimisers import OPTIMISERS
-from netassay.study import command
+from netassay.study import command, enumeration
 
 QUESTION = "How stably does it train?"
 READING = (

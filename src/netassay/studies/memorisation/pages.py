@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER
-from netassay.naming import differing, unique_names
 from netassay.reporting import (
     Axis,
     FigureSpec,
@@ -23,6 +22,7 @@ from netassay.reporting import (
 )
 from netassay.runs import Run
 from netassay.studies.memorisation.findings import answer_of, length_bins, per_token, tables
+from netassay.study import differing, unique_names
 
 _BITS = Axis("bits", title="bits per token")
 _CURVE = Axis("curve", title=" ")

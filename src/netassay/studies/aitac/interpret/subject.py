@@ -30,8 +30,7 @@ from netassay.nets.sources import sources
 from netassay.numerics import devices
 from netassay.numerics.devices import generator
 from netassay.runs import Run, Store
-from netassay.runs.checkpoints import pack
-from netassay.runs.disk import sha256
+from netassay.runs.disk import pack, sha256
 from netassay.runs.facts import stored_facts
 from netassay.studies.aitac.config import AitacConfig, LossName, Strands
 from netassay.studies.aitac.fit import Material, config_of, material, network_of, trained

@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from netassay.naming import differing
 from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
 from netassay.runs import Run
 from netassay.studies.edge.stepsize.findings import PREDICTORS, agreement, largest
+from netassay.study import differing
 
 _NAMES = {"by_start": "2/λ₀", "by_flow": "2/max λ on the flow"}
 _NOT_ARCHITECTURE = ("seed", "seeds")

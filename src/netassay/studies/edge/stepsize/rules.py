@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from netassay.naming import run_names
 from netassay.references import COHEN, FOX
 from netassay.reporting.section import Finding
 from netassay.runs import Run, State
 from netassay.studies.edge.stepsize.findings import agreement, largest
-from netassay.study import command
+from netassay.study import command, run_names
 
 QUESTION = "Which networks allow which step sizes?"
 READING = "η* is the largest step size that trained, the median over the seeds."

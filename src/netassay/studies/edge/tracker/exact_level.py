@@ -12,19 +12,18 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-from netassay.curvature.blocks import Blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.combined import Part, Preconditioned
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Eigenpairs
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Head, Loss, Weights
+from netassay.curvature.forward import Batches, Head, Loss, Weights, lasting
 from netassay.curvature.largest_curvature import Sharpness
+from netassay.curvature.model import Blocks, resolve_blocks, trainable_parameters
 from netassay.curvature.processes import Summed, in_all
 from netassay.curvature.shards import Processes, in_one_piece, is_sharded
 from netassay.curvature.subsample import Cheap, OutputCurvature, Subsample, subsample
-from netassay.curvature.weights import lasting
 from netassay.errors import ModelError
-from netassay.studies.edge import quantities
+from netassay.studies.edge.networks import curvature_metrics, preconditioned_metrics
 from netassay.studies.edge.tracker.budget import SEARCH_EVERY, Budget
 from netassay.studies.edge.tracker.journal import Journal
 from netassay.studies.edge.tracker.module import left_as_it_was, require_alone
@@ -239,9 +238,9 @@ class ExactLevel:
         def ratio(value: float) -> float:
             return now.edge_ratio(value, norm) if isinstance(now, Motion) else math.nan
 
-        values = quantities.curvature(sharpness, ratio, parameters, self.blocks)
+        values = curvature_metrics(sharpness, ratio, parameters, self.blocks)
         if scaled is not None:
-            values |= quantities.preconditioned(scaled, ratio)
+            values |= preconditioned_metrics(scaled, ratio)
         values["tracked_loss"] = sharpness.loss
         if isinstance(now, Motion):
             return values | {"step_size": now.step_size, "threshold": now.edge(norm)}

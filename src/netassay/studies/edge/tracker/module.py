@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from netassay.curvature.blocks import original
+from netassay.curvature.model import original
 from netassay.curvature.shards import Processes, is_sharded, processes_of
 from netassay.errors import ConfigError, ModelError
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from netassay.naming import unique_names
 from netassay.reporting import Axis, Figure, Note, Rule, Section, Table, lines, small_multiples
 from netassay.runs import Run
 from netassay.studies.edge.tracker.findings import summary, verdict
+from netassay.study import unique_names
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:

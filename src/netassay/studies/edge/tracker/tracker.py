@@ -19,14 +19,13 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from netassay.curvature.blocks import Blocks
 from netassay.curvature.critical import CriticalSharpness
-from netassay.curvature.forward import Batches, Head, Loss, Weights
+from netassay.curvature.forward import Batches, Head, Loss, Weights, lasting
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.curvature.line_search import MEASURED
+from netassay.curvature.model import Blocks
 from netassay.curvature.outlook import Forecast, forecast
 from netassay.curvature.weighing import NoNumber
-from netassay.curvature.weights import lasting
 from netassay.errors import ConfigError, ModelError, NotFinite
 from netassay.numerics import devices
 from netassay.runs import Run, State

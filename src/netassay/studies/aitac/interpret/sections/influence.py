@@ -15,8 +15,7 @@ from netassay.dna.network.classes import FEWEST as FEWEST_TYPES
 from netassay.dna.network.classes import no_correlation
 from netassay.reporting import Figure, Note, Section, Table
 from netassay.reporting.heat import cluster_order
-from netassay.reporting.palette import NETWORK, NULL, colours
-from netassay.reporting.theme import DIVERGING, INK, SEQUENTIAL, SOFT
+from netassay.reporting.theme import DIVERGING, INK, NETWORK, NULL, SEQUENTIAL, SOFT, colours
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 

@@ -13,7 +13,7 @@ import polars as pl
 from netassay.formats.motifs import LEAST_COLUMNS, UNSURE, Matrix, letter_heights, matrices_of_table, span
 from netassay.reporting import Axis, Figure, Note, Section, Table, heat_map
 from netassay.reporting.logo import logos
-from netassay.reporting.palette import NETWORK, NULL, colours
+from netassay.reporting.theme import NETWORK, NULL, colours
 from netassay.runs.facts import facts_of
 from netassay.studies.aitac.interpret.config import TITLES, InterpretConfig
 from netassay.studies.aitac.interpret.findings import factor_names

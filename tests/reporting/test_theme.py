@@ -6,15 +6,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from netassay.reporting import Axis, Figure, lines, palette
+from netassay.reporting import Axis, Figure, lines, theme
 from netassay.reporting.export import vega_lite
-from netassay.reporting.palette import NETWORK, NULL
 from netassay.reporting.points import forest
+from netassay.reporting.theme import NETWORK, NULL
 from netassay.runs import Store
 from netassay.study import drawable, find
 
 BASELINE = Path(__file__).parents[1] / "baseline" / "0.1.0"
-ROLES = {colour: role for role, _, shades in palette.ROLES for colour in shades} | {palette.DATA: "data"}
+ROLES = {colour: role for role, _, shades in theme.ROLES for colour in shades} | {theme.DATA: "data"}
 
 
 def scales(spec):
@@ -69,24 +69,24 @@ def test_a_clash_is_seen():
     data = pl.DataFrame({"x": [0, 1, 0, 1], "y": [1.0, 2, 3, 4], "k": ["a", "a", "b", "b"]})
     one, other = (lines(data, "x", "y", Axis("k", title=title)).to_dict() for title in ("depth", "momentum"))
     assert clashes({"one": one, "again": one}) == []
-    assert {what for what, _ in clashes({"one": one, "other": other})} == {palette.RUNS[0], palette.RUNS[-1]}
+    assert {what for what, _ in clashes({"one": one, "other": other})} == {theme.RUNS[0], theme.RUNS[-1]}
 
 
 def test_a_name_has_its_colour_whatever_is_beside_it():
-    alone, together = palette.colours(["bound"]), palette.colours(["gap", "bound", "loss"], "curve")
-    assert alone == together[1:2] == [palette.BOUND]
-    assert palette.colours(["loss"]) == together[2:] == [palette.NETWORK]
-    assert palette.colours(["null: rows"]) == palette.colours(["x", "null: other peaks"])[1:] == [palette.NULL]
-    nulls = palette.colours(["null: rows", "null: peaks"])
-    assert nulls == [palette.NULL, palette.OTHER_NULL]
+    alone, together = theme.colours(["bound"]), theme.colours(["gap", "bound", "loss"], "curve")
+    assert alone == together[1:2] == [theme.BOUND]
+    assert theme.colours(["loss"]) == together[2:] == [theme.NETWORK]
+    assert theme.colours(["null: rows"]) == theme.colours(["x", "null: other peaks"])[1:] == [theme.NULL]
+    nulls = theme.colours(["null: rows", "null: peaks"])
+    assert nulls == [theme.NULL, theme.OTHER_NULL]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_series_of_a_chart_have_different_colours(count):
     for kind in ("run", "neurons m", "layer", "tracked run", "lineage"):
         names = [str(i) for i in range(count)]
-        assert len(set(palette.colours(names, kind))) == count
-        assert palette.colours([f"{name}: λ" for name in names], kind) == palette.colours(names, kind)
+        assert len(set(theme.colours(names, kind))) == count
+        assert theme.colours([f"{name}: λ" for name in names], kind) == theme.colours(names, kind)
 
 
 def test_rows_without_series_have_the_colours_of_their_roles():
