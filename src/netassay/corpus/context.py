@@ -46,8 +46,9 @@ class Contexts:
         unequal_by_length: (T,) distinct counts of next tokens less one, summed.
         widest_by_length: (T,) maximum number of distinct next tokens after one context.
         nats_by_length: (T,) contribution to the bound.
-        held: The documents, if they were counted in memory.
+        held: The documents, if they were counted in memory and are asked for.
         skipped: Documents that reading left out, by reason.
+        on_disk: Whether documents were written to disk to count them.
 
     Source:
         Madden, Fox, Thrampoulidis (2024), section 2.
@@ -76,6 +77,7 @@ class Contexts:
     nats_by_length: Float64[np.ndarray, " T"]
     held: Documents | None = field(repr=False)
     skipped: Mapping[str, int] = field(default_factory=dict)
+    on_disk: bool = False
 
     def plot(self) -> Any:
         """The least loss by length of context, as an Altair chart."""
@@ -86,8 +88,8 @@ class Contexts:
         """The documents as used; DataError for contexts that were counted on disk, which keeps numbers only."""
         if self.held is None:
             raise DataError(
-                "these contexts were counted on disk and their documents are not held; take a part of the corpus "
-                "that fits into memory, or give more memory"
+                "these contexts were counted on disk or without their documents, which are not held; take a part of "
+                "the corpus that fits into memory, or give more memory"
             )
         return self.held
 

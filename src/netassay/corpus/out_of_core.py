@@ -26,6 +26,8 @@ from netassay.errors import ConfigError
 from netassay.formats.documents import Documents, in_one_vocabulary
 
 LEAST_ROOM = 1 << 26
+SAMPLE = 1 << 28
+"""Counting a corpus that takes no more is not worth dividing it, and first tokens of a larger one are like these."""
 
 
 def contexts_within(
@@ -36,11 +38,12 @@ def contexts_within(
     exact_length: bool = False,
     window: int | None = None,
     folder: Path | None = None,
+    hold: bool = True,
 ) -> Contexts:
     """What `contexts` gives for the documents of all parts, within a given memory.
 
-    A corpus that needs more is written to a temporary folder, 1 to 8 bytes for each token used, and counted part by
-    part; the result then holds the numbers without the documents.
+    A corpus that needs more is divided into parts, which are written to a temporary folder where they take too much,
+    1 to 8 bytes for each token used, and counted one by one; the result then holds the numbers without the documents.
 
     Args:
         parts: Documents in parts, best small ones, in one vocabulary, as `read_in_parts` gives them.
@@ -49,6 +52,7 @@ def contexts_within(
         exact_length: Leave out, and count, documents shorter than `length`.
         window: Contexts are the last `window` tokens (1 or more).
         folder: Where to make the temporary folder; by default the system's.
+        hold: Whether the result is to hold the documents if they fit; without them, counting takes less memory.
 
     Returns:
         The contexts.
@@ -73,10 +77,11 @@ def contexts_within(
     census = Census(memory, length, exact_length)
     arriving = map(census.take, in_one_vocabulary(parts))
     pieces, size = [], 0
+    room_of_sample = memory if hold or window is not None else min(memory, SAMPLE)
     for part in arriving:
         pieces.append(part)
         size += census.bytes_for(len(part) if window is None else len(part.tokens), len(part.tokens))
-        if size > memory:
+        if size > room_of_sample:
             break
     else:
         corpus = Documents.concatenate(pieces)
@@ -90,8 +95,9 @@ def contexts_within(
             division.append(part)
         sums = Sums(census.longest)
         sums.context(0, division.counts())
-        count_parts(division.parts(), sums, memory, census.small, Path(room))
-    return sums.finished(length, division.documents, census.counts())
+        divided = division.parts()
+        on_disk = count_parts(divided, sums, memory - division.waiting, census.small, Path(room)) or division.on_disk
+    return replace(sums.finished(length, division.documents, census.counts()), on_disk=on_disk)
 
 
 def _emptied(pieces: list[Documents]) -> Iterator[Documents]:
@@ -124,4 +130,4 @@ def _windows(
         for name in names
         if full is not None
     }
-    return replace(short, length=length, window=window, held=None, **census.counts(), **numbers)
+    return replace(short, length=length, window=window, held=None, on_disk=True, **census.counts(), **numbers)

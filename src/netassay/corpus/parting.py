@@ -85,15 +85,15 @@ class Sums:
         require_equal(self._totals.total_nats, self._closing, documents, self._documents)
         predictions = self._totals.numbers[PREDICTIONS].sum()
         assert predictions == counts["tokens"], "the parts do not add up to the tokens"
-        return Contexts(**counts, length=length, window=None, held=None, **by_length(self._totals))
+        return Contexts(**counts, length=length, window=None, held=None, on_disk=True, **by_length(self._totals))
 
 
-def count_parts(parts: Sequence[Part], sums: Sums, memory: int, small: bool, folder: Path) -> None:
-    """Counts parts within a given memory, splitting those that need more; removes their files.
+def count_parts(parts: Sequence[Part], sums: Sums, memory: int, small: bool, folder: Path) -> bool:
+    """Counts parts within a given memory, splitting those that need more on disk; removes their files.
 
-    `small`: whether all token ids are. `folder`: an empty one for the files of what is split.
+    `small`: whether all token ids are. `folder`: an empty one for the files of what is split. Returns whether any was.
     """
-    names = map(str, count())
+    names, split = map(str, count()), False
     pending = [*parts]
     while pending:
         current = pending.pop()
@@ -101,7 +101,9 @@ def count_parts(parts: Sequence[Part], sums: Sums, memory: int, small: bool, fol
             count_documents(current.spill.all(), current.depth, current.complete, sums)
         else:
             pending += _split(current, sums, small, memory, folder, names)
+            split = True
         current.spill.remove()
+    return split
 
 
 def count_documents(corpus: Documents, depth: int, complete: bool, sums: Sums) -> None:

@@ -114,16 +114,16 @@ def sum_counts(parts: Iterable[Documents]) -> Int64[np.ndarray, " v"]:
 
 
 def joined(parts: Iterable[Documents], at_once: int) -> Iterator[Documents]:
-    """The same documents in parts of at least so many tokens, but for the last."""
+    """The same documents, small parts joined to parts of up to `at_once` tokens."""
     pending, size = [], 0
     for part in parts:
+        if pending and size + len(part.tokens) > at_once:
+            yield Documents.joined(pending)
+            pending, size = [], 0
         pending.append(part)
         size += len(part.tokens)
-        if size >= at_once:
-            yield Documents.concatenate(pending)
-            pending, size = [], 0
     if pending:
-        yield Documents.concatenate(pending)
+        yield Documents.joined(pending)
 
 
 def _scattered(tokens: Int64[np.ndarray, " n"], piles: int) -> Int[np.ndarray, " n"]:
