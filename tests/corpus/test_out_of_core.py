@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from netassay.corpus import out_of_core, parting
 from netassay.corpus.context import contexts
-from netassay.corpus.division import Division
-from netassay.corpus.out_of_core import contexts_within
+from netassay.corpus.out_of_core import Division, contexts_within
 from netassay.errors import ConfigError, DataError, StoreError
 from netassay.formats.documents import Documents
 from netassay.formats.spill import Spill

@@ -162,10 +162,10 @@ def _contexts_in(
     address: str | None,
     hold: bool,
 ) -> Contexts:
+    from netassay.corpus.counting import AT_ONCE
     from netassay.corpus.out_of_core import contexts_within
     from netassay.corpus.packing import packed
     from netassay.corpus.parting import PARTING_BYTES
-    from netassay.corpus.piles import AT_ONCE
     from netassay.formats import corpus as formats
 
     length, exact = arguments["length"], arguments["exact_length"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import netassay
 from netassay.commands.memory import room
-from netassay.corpus.census import TOKEN_BYTES, Census
+from netassay.corpus.context import TOKEN_BYTES, Census
 from netassay.corpus.gathering import added_up, count_portion, refuse_empty, window_joined, write_index
 from netassay.corpus.shuffle import Manifest, Shuffle, stamp, write_portions
 from netassay.corpus.spine import Spine

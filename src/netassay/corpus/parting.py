@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Int64
 
-from netassay.corpus.census import counting_bytes
-from netassay.corpus.context import Contexts, by_length
-from netassay.corpus.keys import counted
-from netassay.corpus.nats import UNIT, closing_nats, x_ln_x
-from netassay.corpus.tallies import PREDICTIONS, Tally, dense_ids
-from netassay.corpus.telescope import require_equal
+from netassay.corpus.context import Contexts, by_length, counting_bytes
+from netassay.corpus.counting import counted
+from netassay.corpus.tallies import PREDICTIONS, UNIT, Tally, closing_nats, dense_ids, require_equal, x_ln_x
 from netassay.errors import DataError
 from netassay.formats.documents import Documents
 from netassay.formats.spill import Spill
