@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
-from netassay.commands.memory import LARGEST
 from netassay.config import MOST, Config, NameList, allowed
 from netassay.errors import ConfigError
+from netassay.numerics.memory import LARGEST
 
 
 def whole_number(kind: Any, words: Sequence[Token]) -> int:

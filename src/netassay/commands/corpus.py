@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from netassay.commands.memory import room
 from netassay.errors import ConfigError, DataError, did_you_mean
 from netassay.formats.shards import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
+from netassay.numerics.memory import room
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -163,7 +163,7 @@ def _contexts_in(
     hold: bool,
 ) -> Contexts:
     from netassay.corpus.counting import AT_ONCE
-    from netassay.corpus.out_of_core import contexts_within
+    from netassay.corpus.out_of_core import LEAST_ROOM, contexts_within
     from netassay.corpus.packing import packed
     from netassay.corpus.parting import PARTING_BYTES
     from netassay.formats import corpus as formats
@@ -192,7 +192,7 @@ def _contexts_in(
             scratch=arguments["scratch"],
             address=address,
         )
-    memory = room(arguments["memory"])
+    memory = room(arguments["memory"], LEAST_ROOM)
     # what packs or observes tokens copies them, at 8 bytes each
     moved = window is not None or arguments["blocks"] is not None or observe is not None
     skipped: Counter[str] = Counter()
@@ -357,10 +357,8 @@ def entropy(
             "lengths and model are not for --on ray; count one length with --window, or leave --on ray out"
         )
     if on != "local" or address is not None:
-        contexts, rows = (
-            contexts_of(files, window=window, on=on, address=address, hold=False, **corpus),
-            list[dict[str, Any]](),
-        )
+        contexts = contexts_of(files, window=window, on=on, address=address, hold=False, **corpus)
+        rows: list[dict[str, Any]] = []
     elif model is None:
         contexts, rows = _count(files, window, lengths, corpus)
     else:
@@ -401,12 +399,15 @@ def _count(
     """The contexts of a corpus and, counted in the same pass, a row for each length of context."""
     from netassay.corpus.conditional import Backwards, require_lengths
     from netassay.corpus.context import Contexts
+    from netassay.corpus.out_of_core import LEAST_ROOM
 
     if lengths is None:
         return contexts_of(files, window=window, hold=False, **corpus), []
     ordered = require_lengths(lengths)
     scratch = corpus.get("scratch")
-    with Backwards(None if scratch is None else Path(scratch), room(corpus.get("memory")) // 2) as backwards:
+    with Backwards(
+        None if scratch is None else Path(scratch), room(corpus.get("memory"), LEAST_ROOM) // 2
+    ) as backwards:
         if isinstance(files, Contexts):
             backwards.append(files.corpus)
         contexts = contexts_of(files, window=window, observe=backwards.append, hold=False, **corpus)

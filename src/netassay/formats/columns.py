@@ -17,8 +17,7 @@ import numpy as np
 
 from netassay.errors import DataError, reraised
 from netassay.formats.documents import Documents
-from netassay.formats.signatures import ARROW, ARROW_STREAM, PARQUET, first_bytes, signature_of
-from netassay.formats.text import read_lines
+from netassay.formats.text import ARROW, ARROW_STREAM, PARQUET, first_bytes, read_lines, signature_of
 
 ROWS_AT_ONCE = 8_192
 IDS_AT_ONCE = 1 << 17

@@ -13,7 +13,7 @@ import numpy as np
 from netassay.errors import DataError
 from netassay.formats.documents import Documents, rows_of
 from netassay.formats.shards import IdType
-from netassay.formats.signatures import (
+from netassay.formats.text import (
     LLM_C,
     LLM_C_HEADER,
     NPY,

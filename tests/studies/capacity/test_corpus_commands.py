@@ -11,10 +11,10 @@ from cyclopts import App
 
 from netassay.cli import corpus, main
 from netassay.commands import corpus as questions
-from netassay.commands import memory
 from netassay.corpus import out_of_core
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import Reading, read_corpus, read_in_parts
+from netassay.numerics import memory
 from netassay.studies.capacity.config import CapacityConfig
 
 
