@@ -1,5 +1,6 @@
 """Charts of single results hold their numbers."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -26,6 +27,10 @@ def problem():
 def drawn(chart):
     """The rows of all data of a chart."""
     return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
+
+
+def compiled(chart):
+    return vl_convert.vegalite_to_vega(chart.to_dict())
 
 
 def test_eigenvalues_with_their_errors(problem):
@@ -57,6 +62,24 @@ def test_the_bound_by_length():
 
 
 DOCUMENTS = [[0, 1, 2], [0, 2, 1], [0, 1, 1]]
+
+
+def test_no_tick_at_half_a_token():
+    axes = [axis for axis in compiled(netassay.contexts(DOCUMENTS).plot())["axes"] if axis["scale"] == "x"]
+    assert axes and {axis["tickCount"] for axis in axes} == {2}
+
+
+def test_positions_are_labelled_where_there_is_room(results):
+    (effects,) = (result for result in results if type(result).__name__ == "Mutagenesis")
+    overlaps = {axis["scale"]: axis.get("labelOverlap", False) for axis in compiled(effects.plot())["axes"]}
+    assert overlaps == {"x": True, "y": False}
+
+
+def test_infinite_step_sizes_are_named(results):
+    (sizes,) = (result for result in results if type(result).__name__ == "StepSizes")
+    assert "infinite for first" in json.dumps(sizes.plot().to_dict())
+
+
 WITHOUT = {
     "LargestStep": "one number, drawn by StepSizes",
     "CriticalSharpness": "one number with its interval",

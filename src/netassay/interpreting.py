@@ -216,7 +216,7 @@ def transfer(
         atlas: The other atlas: dhs4, simulated, or the folder of one; its peaks must have the length that the
             network reads.
         cell_types: Table of two columns: cell type of the network, and the one of the atlas that it maps to; a
-            header, if any, is source,target. In Python also pairs of names.
+            header, if any, is source,target. Or the pairs themselves, as JSON; in Python also a list of them.
         store: Folder that holds the runs.
         threads: Threads (1 to 1024); by default those that the run began with, or all cores.
         watch: Called with each part when it is done.
@@ -249,7 +249,9 @@ def transfer(
     if run.study != "aitac":
         raise ConfigError(f"run {run.id} is of study {run.study}; runs of study aitac can be transferred")
     places = None
-    if isinstance(cell_types, str | Path):
+    if isinstance(cell_types, str | Path) and str(cell_types).startswith("["):
+        pairs = TransferConfig(cell_types=str(cell_types)).pairs
+    elif isinstance(cell_types, str | Path):
         links = read_links(Path(cell_types))
         pairs = [(link.source, link.target) for link in links]
         places = [f"{cell_types}:{link.line}" for link in links]

@@ -56,9 +56,8 @@ def density(result: Any) -> alt.TopLevelMixin:
     ]
     # below this a Gaussian's tail says nothing of where eigenvalues are
     shown = pl.concat(frames).filter(pl.col("density") > 1e-6 / width)
-    return lines(
-        shown, "eigenvalue", Axis("density", title="share per unit of eigenvalue", log=True), Axis("of", title=" ")
-    )
+    height = Axis("density", title="share per unit of eigenvalue", log=True)
+    return lines(shown, "eigenvalue", height, Axis("of", title=" ") if len(parts) > 1 else None)
 
 
 def trace(result: Any) -> alt.TopLevelMixin:
@@ -72,7 +71,7 @@ def trace(result: Any) -> alt.TopLevelMixin:
 
 
 def stepsizes(result: Any) -> alt.TopLevelMixin:
-    """The largest stable step size of the whole and of each layer, with its error; infinite ones are left out."""
+    """The largest stable step size of the whole and of each layer, with its error; the axis names the infinite ones."""
     parts = {"all parameters": result.network, **result.layers}
     rows = [
         (name, part.value, *((part.value - part.error, part.value + part.error) if part.error < part.value else _OPEN))
@@ -83,7 +82,10 @@ def stepsizes(result: Any) -> alt.TopLevelMixin:
         raise DataError("no layer has a largest step size: no curvature is positive")
     schema = {"of": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64)}
     data = pl.DataFrame(rows, schema=schema, orient="row")
+    infinite = [name for name, part in parts.items() if not math.isfinite(part.value)]
     title = "largest stable step size of each alone, with its error"
+    if infinite:
+        title += f"; infinite for {infinite[0] if len(infinite) == 1 else f'{len(infinite)} of {len(parts)}'}"
     return forest(data, Axis("value", title=title, log=True), "of", width=460)
 
 

@@ -99,11 +99,16 @@ def _dashes(curves: Trace) -> list[Sequence[int]]:
     return [DASHES[0] if curves.ordered else DASHES[i % len(DASHES)] for i in range(count)]
 
 
-def _quantity(channel: Any, field: str, axis: Axis, ticks: int, padding: int) -> Any:
+def _quantity(channel: Any, curves: Trace, axis: Axis, ticks: int, padding: int) -> Any:
+    field = "x" if channel is alt.X else "y"
     scale: dict[str, Any] = {"padding": padding, "nice": False}
     scale |= {"type": "log"} if axis.log else {"zero": False}
     scale |= {} if axis.domain is None else {"domain": list(axis.domain), "padding": 0}
     tick_options: dict[str, Any] = {"tickCount": ticks} | ({"format": "~g"} if axis.log else {})
+    values: list[float] = curves.rows[field].drop_nulls().to_list()
+    if values and not axis.log and all(map(float.is_integer, values)):  # no tick at half a token or half a step
+        low, high = axis.domain or (min(values), max(values))
+        tick_options["tickCount"] = min(ticks, max(1, int(high - low)))
     return channel(f"{field}:Q", title=axis.label, scale=alt.Scale(**scale), axis=alt.Axis(**tick_options))
 
 
@@ -127,8 +132,8 @@ def _styles(curves: Trace, by: Axis | None, width: int) -> tuple[Any, Any, Any]:
 def _layers(curves: Trace, x: Axis, y: Axis, by: Axis | None, width: int, full_width: int) -> alt.LayerChart:
     base = alt.Chart(curves.rows)
     # room for the shapes on the first and last points of a short line
-    horizontal = _quantity(alt.X, "x", x, max(3, width // 90), 8 if curves.longest <= MARKS else 0)
-    vertical = _quantity(alt.Y, "y", y, 5, 8)
+    horizontal = _quantity(alt.X, curves, x, max(3, width // 90), 8 if curves.longest <= MARKS else 0)
+    vertical = _quantity(alt.Y, curves, y, 5, 8)
     colour, dash, shape = _styles(curves, by, full_width)
     pick = alt.selection_point(name="pick", fields=["series"], bind="legend")
     zoom = alt.selection_interval(name="zoom", bind="scales", zoom=_ZOOM, translate=_DRAG)

@@ -59,15 +59,24 @@ def _layers(
     names: tuple[Mapping[Any, str], Mapping[Any, str]],
 ) -> alt.LayerChart:
     fields = {"x": x, "y": y, "shown": colour}
-    straight = alt.Axis(labelAngle=0, labelFlush=False)
+    # of numbers the reader can fill in those between, so that labels may be left out where they would overlap
+    straight = [
+        alt.Axis(
+            labelAngle=0,
+            labelFlush=False,
+            labelOverlap=all(isinstance(value, int | float) for value in shown),
+            labelSeparation=8,
+        )
+        for shown in names
+    ]
     base = alt.Chart(cells).encode(
-        alt.X("x:N", title=x.label, scale=alt.Scale(domain=list(names[0].values())), axis=straight),
-        alt.Y("y:N", title=y.label, scale=alt.Scale(domain=list(names[1].values())), axis=straight),
+        alt.X("x:N", title=x.label, scale=alt.Scale(domain=list(names[0].values())), axis=straight[0]),
+        alt.Y("y:N", title=y.label, scale=alt.Scale(domain=list(names[1].values())), axis=straight[1]),
         tooltip=[alt.Tooltip(f"{field}:N", title=axis.label) for field, axis in fields.items()],
     )
     scale: dict[str, Any] = {"type": "log"} if colour.log else {}
     scale |= {"scheme": SEQUENTIAL if scheme == "sequential" else DIVERGING, "domain": list(bounds)}
-    legend = alt.Legend(format="~g", tickCount=4)
+    legend = alt.Legend(format="~g", tickCount=4, titleLimit=280)
     fill = alt.Color("value:Q", title=colour.label, scale=alt.Scale(**scale), legend=legend)
     blank = base.transform_filter("!isValid(datum.value)").mark_rect(stroke="white", color=_EMPTY)
     rect = base.transform_filter("isValid(datum.value)").mark_rect(stroke="white").encode(color=fill)

@@ -114,28 +114,20 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differing(flat: Sequence[Mapping[str, Any]], studies: Sequence[str]) -> list[str]:
     """Keys in which runs of one study differ; those of two studies differ in nearly all."""
     keys = dict.fromkeys(key for values in flat for key in values if key != "study")
-    first: dict[str, Mapping[str, Any]] = {}
-    alike: dict[str, list[str]] = {}
-    different: set[str] = set()
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for values, study in zip(flat, studies, strict=True):
-        base = first.setdefault(study, values)
-        left = alike.setdefault(study, list(keys))
-        if values is base:
-            continue
-        apart = [key for key in left if not _alike(base.get(key), values.get(key))]
-        if apart:  # in one run they differ, so no other needs to be compared
-            different.update(apart)
-            alike[study] = [key for key in left if key not in different]
-    return [key for key in keys if key in different]
+        groups.setdefault(study, []).append(values)
+    return [key for key in keys if not all(_alike([run.get(key) for run in runs]) for runs in groups.values())]
 
 
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two values are equal in JSON: 1, 1.0 and true are three, NaN is NaN."""
-    if one is other:
+def _alike(values: list[Any]) -> bool:
+    """Whether values are equal in JSON: 1, 1.0 and true are three, as are 0.0 and -0.0, and NaN is NaN."""
+    first = values[0]
+    is_plain = first and type(first) in _AS_IN_JSON and set(map(type, values)) == {type(first)}
+    if is_plain and values.count(first) == len(values):
         return True
-    if type(one) is type(other) and type(one) in _AS_IN_JSON and one == other and one != 0:
-        return True
-    return json.dumps(one) == json.dumps(other)
+    text = json.dumps(first)
+    return all(value is first or json.dumps(value) == text for value in values)
 
 
 def _column(values: list[Any]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Transfers as runs: from Python and the command line, refused, interrupted, drawn."""
 
 import json
+import shlex
 
 import polars as pl
 import pytest
@@ -36,6 +37,7 @@ from netassay.studies.aitac.transfer.findings import (
     TRANSFER,
 )
 from netassay.studies.aitac.weights import config_of
+from netassay.study import command
 
 SAME = [(name, name) for name in "abcd"]
 
@@ -185,6 +187,12 @@ def test_the_command_makes_run_and_page(run, folder, tmp_path, capsys):
     assert main([*words, "--cell-types", str(table), "--figures", "f"]) == 2
     assert "give --out" in capsys.readouterr().err
     assert len(list(run.folder.parent.iterdir())) == before
+
+
+def test_the_command_that_a_run_names_is_the_run(done, capsys):
+    words = shlex.split(command(done))
+    assert main([*words[1:], "--store", str(done.folder.parent), "--threads", "1", "--format", "json"]) == 0
+    assert done.id in capsys.readouterr().out
 
 
 def test_what_does_not_fit_is_refused_and_leaves_no_run(run, folder):
