@@ -165,7 +165,8 @@ def sum_counts(parts: Iterable[Documents]) -> Int64[np.ndarray, " v"]:
 
 def joined(parts: Iterable[Documents], at_once: int) -> Iterator[Documents]:
     """The same documents, small parts joined to parts of up to `at_once` tokens."""
-    pending, size = [], 0
+    pending: list[Documents] = []
+    size = 0
     for part in parts:
         if pending and size + len(part.tokens) > at_once:
             yield Documents.joined(pending)
