@@ -187,6 +187,10 @@ def on_disk(tokens: int, sizes: tuple[str, ...], repeats: int) -> None:
     """The command on a large file: each memory gives the same numbers, to the last bit, and is kept."""
     print(f"{tokens:,} Zipf tokens of exponent 1 in documents of {LENGTH}, {VOCABULARY:,} different: netassay entropy")
     with TemporaryDirectory() as folder:
+        # modules are compiled once, as where they are installed
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
+        commanded("topics")
         files = write_large(Path(folder), tokens)
         cases = [(name, size) for name in files for size in sizes]
         runs = [
@@ -218,11 +222,14 @@ def beside_reading(tokens: int, repeats: int) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         ids, text, tokenizer = folder / "ids.parquet", folder / "text.parquet", folder / "tokenizer.json"
-        pl.DataFrame({"ids": zipf(tokens, 1.0).astype(np.uint16)}).write_parquet(ids, row_group_size=100_000)
+        documents = zipf(tokens, 1.0).astype(np.uint16)
+        pl.DataFrame({"ids": documents}).write_parquet(ids, row_group_size=100_000)
+        np.save(folder / "ids.npy", documents)
         jobs = {
             "Polars, token lists": lambda: read_lists(ids),
             "pyarrow, token lists": lambda: read_lists_by_pyarrow(ids),
             "netassay, token lists": lambda: counted(ids, column="ids"),
+            "netassay, the same as .npy": lambda: counted(folder / "ids.npy"),
         }
         if STORIES.exists() and find_spec("tokenizers"):
             write_stories(text, tokenizer, 20_000)

@@ -24,6 +24,9 @@ from typing import IO, Any, TypeVar
 
 from netassay.errors import ConfigError
 
+LARGEST = 10**18
+"""More bytes than any machine has, and more parameters than any model."""
+
 
 def cores() -> int:
     """Cores that this process may use."""
@@ -120,6 +123,38 @@ def peak_bytes() -> int | None:
         used: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return used * (1 if sys.platform == "darwin" else 1024)
     return None
+
+
+def room(memory: str | None, least: int) -> int:
+    """Bytes left for counting, out of those that the process may take or of half this machine's.
+
+    ConfigError where they are fewer than the least that counting needs.
+    """
+    import_module("polars")  # so that its own memory is included
+    allowed = machine_bytes() // 2 if memory is None else size_in_bytes(memory)
+    used = peak_bytes() or 0
+    if allowed - used < least:
+        raise ConfigError(
+            f"memory {memory}: the process uses {used / 1e6:.0f} MB before it counts and needs "
+            f"{least / 1e6:.0f} MB to count; give at least {(used + least) / 1e6 + 1:.0f}MB"
+        )
+    return allowed - used
+
+
+def size_in_bytes(size: str) -> int:
+    """The bytes in words such as 500MB, 2GB or 1.5GiB.
+
+    >>> size_in_bytes("1.5GiB")
+    1610612736
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\+?\d+)?)\s*([kMGT]?)(i?)B?\s*", size, re.IGNORECASE)
+    if match is None:
+        raise ConfigError(f"memory {size!r:.60} is not a size; write it as 500MB, 2GB or 1.5GiB")
+    number, prefix, binary = match.groups()
+    amount = float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+    if amount > LARGEST:
+        raise ConfigError(f"memory {size!r:.60} is more than any machine has; write it as 500MB, 2GB or 1.5GiB")
+    return int(amount)
 
 
 def _allowed_by_container(folder: Path) -> int:

@@ -11,7 +11,7 @@ import netassay
 from netassay.capacity import corpus_bounds
 from netassay.capacity.corpus_bounds import verdict
 from netassay.corpus.context import contexts
-from netassay.corpus.telescope import telescoped_bound
+from netassay.corpus.tallies import telescoped_bound
 from netassay.errors import ConfigError
 from netassay.formats.corpus import read_corpus
 

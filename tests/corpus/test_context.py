@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from netassay.corpus import keys, prefixes, telescope
+from netassay.corpus import counting, prefixes, tallies
 from netassay.corpus.context import contexts
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import read_corpus
@@ -109,7 +109,7 @@ def test_both_ways_to_sort_agree(packed, monkeypatch):
     truth = bound(counted(documents.tolist()), True)
     if not packed:
         monkeypatch.setattr(prefixes, "WORD", 30)
-        monkeypatch.setattr(keys, "WORD", 12)
+        monkeypatch.setattr(counting, "WORD", 12)
     assert close(contexts(documents).bound_nats_with_empty, truth)
 
 
@@ -168,12 +168,12 @@ def test_sums_over_contexts_are_held_against_whole_documents(monkeypatch):
     documents = np.random.default_rng(0).integers(0, 4, (500, 6))
     ids, lengths = documents.ravel(), np.full(500, 6)
     right = contexts(documents).bound_nats_with_empty
-    telescope.require_telescoped(ids, lengths, right)
+    tallies.require_telescoped(ids, lengths, right)
     with pytest.raises(AssertionError, match="add up to"):
-        telescope.require_telescoped(ids, lengths, right * (1 + 1e-6))
+        tallies.require_telescoped(ids, lengths, right * (1 + 1e-6))
     # a collision of hashes is no violation: documents are then compared by their tokens
-    monkeypatch.setattr(telescope, "document_hashes", lambda tokens, lengths: np.zeros(len(lengths), np.uint64))
-    telescope.require_telescoped(ids, lengths, right)
+    monkeypatch.setattr(tallies, "document_hashes", lambda tokens, lengths: np.zeros(len(lengths), np.uint64))
+    tallies.require_telescoped(ids, lengths, right)
 
 
 def test_documents_that_end_are_told_apart_from_those_that_go_on():
@@ -190,7 +190,7 @@ def test_hashes_tell_documents_apart():
     r = np.random.default_rng(0)
     documents = [r.integers(0, 3, r.integers(1, 9)).tolist() for _ in range(4000)]
     flat = np.array([t for d in documents for t in d])
-    hashes = telescope.document_hashes(flat, np.array(list(map(len, documents))))
+    hashes = tallies.document_hashes(flat, np.array(list(map(len, documents))))
     assert len(set(hashes.tolist())) == len(set(map(tuple, documents)))
 
 

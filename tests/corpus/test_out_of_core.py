@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from netassay.corpus import out_of_core, parting
 from netassay.corpus.context import contexts
-from netassay.corpus.division import Division
-from netassay.corpus.out_of_core import contexts_within
+from netassay.corpus.out_of_core import Division, contexts_within
 from netassay.errors import ConfigError, DataError, StoreError
 from netassay.formats.documents import Documents
 from netassay.formats.spill import Spill
@@ -95,6 +94,19 @@ def test_what_fits_stays_in_memory():
     same(found, contexts(documents))
     assert dict(found.distributions()) == dict(contexts(documents).distributions())
     same(contexts_within([], memory=1 << 26), contexts([]))
+
+
+@pytest.mark.parametrize(("memory", "on_disk"), [(4_000_000, False), (100_000, True)])
+def test_what_is_not_held_is_divided_in_memory_first(monkeypatch, memory, on_disk):
+    r = np.random.default_rng(0)
+    documents = [(r.zipf(1.4, r.integers(0, 9)) % 300).tolist() for _ in range(6_000)]
+    monkeypatch.setattr(out_of_core, "SAMPLE", 50_000)
+    written = []
+    monkeypatch.setattr(Spill, "write", lambda self, write=Spill.write: written.append(self) or write(self))
+    with cramped():
+        result = contexts_within(Documents.of(documents).parts(900), memory=memory, hold=False)
+    same(result, contexts(documents))
+    assert (result.held, result.on_disk, bool(written)) == (None, on_disk, on_disk)
 
 
 @given(corpora(), st.integers(1, 6))
@@ -211,13 +223,18 @@ KINDS = {"u1": 2**8, "u2": 2**16, "i4": 2**31, "u4": 2**32, "i8": 2**63, "u8": 2
     ),
     st.integers(1, 9),
     st.sampled_from([0, 5, 30, 1000]),
+    st.none() | st.integers(0, 9),
 )
-def test_spilled_documents_come_back(parts, size, buffer):
+def test_spilled_documents_come_back(parts, size, block, written_after):
     """Parts of several kinds of integers, of documents of one length and of several."""
     expected = []
     with TemporaryDirectory() as folder:
-        spill = Spill(Path(folder) / "spill", buffer=buffer)
-        for kind, documents in parts:
+        spill = Spill(Path(folder) / "spill", block=block, waits=written_after is not None)
+        for number, (kind, documents) in enumerate(parts):
+            if number == written_after:
+                assert not any(Path(folder).iterdir())
+                spill.write()
+                assert spill.waiting == 0
             documents = [[token % KINDS[kind] for token in document] for document in documents]
             part = Documents.of(documents)
             spill.append(Documents(part.tokens.astype(kind), part.offsets))
@@ -227,3 +244,6 @@ def test_spilled_documents_come_back(parts, size, buffer):
         assert all(len(part) == 1 or max(len(part), len(part.tokens)) <= size for part in again)
         assert [d.tolist() for d in spill.all()] == expected
         assert (spill.documents, spill.tokens) == (len(expected), sum(map(len, expected)))
+        spill.remove()
+        assert not any(Path(folder).iterdir())
+        assert spill.waiting == 0

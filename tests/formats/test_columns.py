@@ -1,13 +1,15 @@
 import csv
 import gzip
 import json
+import sys
 from collections import Counter
 
 import polars as pl
 import pytest
 
 from netassay.errors import DataError
-from netassay.formats.columns import read_delimited, read_json, read_json_lines, read_table
+from netassay.formats import columns
+from netassay.formats.columns import read_delimited, read_json, read_json_lines, read_table, read_token_column
 
 TEXTS = ["one", None, "two\nlines", "  ", "drei ü"]
 
@@ -139,3 +141,46 @@ def test_keys_within_objects(tmp_path):
         list(read_json_lines(path, "a"))
     with pytest.raises(DataError, match=r"'m' holds dict .*its keys are 'm.a'"):
         list(read_json_lines(path, "m"))
+
+
+@pytest.mark.parametrize("with_arrow", [True, False])
+def test_lists_of_token_ids(with_arrow, tmp_path, monkeypatch):
+    """By pyarrow, in small batches that cross row groups, as by polars."""
+    if with_arrow:
+        pytest.importorskip("pyarrow")
+    else:
+        monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setattr(columns, "IDS_AT_ONCE", 7)
+    documents = [[1, 2, 3], None, [], [4], *([n, n + 1] for n in range(90)), list(range(40)), None]
+    lists = pl.Series("ids", documents, pl.List(pl.UInt16))
+    frame = pl.DataFrame({"text": ["x"] * len(documents), "ids": lists, "a": pl.DataFrame({"ids": lists}).to_struct()})
+    path = tmp_path / "lists.parquet"
+    frame.with_columns(pl.Series("rows", [[7, 8]] * len(documents), pl.Array(pl.Int32, 2))).write_parquet(
+        path, row_group_size=30
+    )
+    expected = [document for document in documents if document is not None]
+    for column in ("ids", "a.ids"):
+        skipped = Counter()
+        parts = list(read_token_column(path, column, skipped=skipped))
+        assert [d.tolist() for part in parts for d in part] == expected
+        assert skipped == {f"{column} is null": 2}
+    assert with_arrow == (len(list(read_token_column(path, "ids"))) > 4)
+    cut = [d.tolist() for part in read_token_column(path, "ids", limit=2) for d in part]
+    assert cut == [document[:2] for document in expected]
+    assert {tuple(d) for part in read_token_column(path, "rows") for d in part} == {(7, 8)}
+    pl.DataFrame({"ids": [[1], [2, -3, 4]]}).write_parquet(path)
+    with pytest.raises(DataError, match=r"row 2: 'ids' holds a negative number \(-3\) as element 1"):
+        list(read_token_column(path, "ids"))
+
+
+@pytest.mark.parametrize("with_arrow", [True, False])
+def test_damaged_lists_are_refused(with_arrow, tmp_path, monkeypatch):
+    if not with_arrow:
+        monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    path = tmp_path / "lists.parquet"
+    pl.DataFrame({"ids": [[n, 7 * n % 1000] for n in range(50_000)]}).write_parquet(path, row_group_size=10_000)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 500] = bytes(500)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="damaged after row"):
+        list(read_token_column(path, "ids"))

@@ -55,6 +55,22 @@ def test_the_header_of_llm_c(magic, dtype, write):
             read_tokens(path, dtype=dtype, end=9, skip=skip)
 
 
+def test_arrays_in_the_order_of_fortran(tmp_path):
+    array = np.arange(12, dtype=np.uint16).reshape(4, 3)
+    np.save(tmp_path / "ids.npy", np.asfortranarray(array))
+    parts = list(read_tokens_in_parts(tmp_path / "ids.npy", tokens_at_once=5))
+    assert [d.tolist() for part in parts for d in part] == array.tolist()
+
+
+def test_a_file_that_becomes_shorter(write):
+    path = write(IDS, "uint16")
+    parts = read_tokens_in_parts(path, dtype="uint16", end=9, tokens_at_once=4)
+    next(parts)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DataError, match="changed while it was read"):
+        list(parts)
+
+
 def test_negative_ids_are_named(write, tmp_path):
     with pytest.raises(DataError, match=r"holds -100 at place 2 .*-100 marks places that a loss ignores"):
         read_tokens(write([1, 2, -100], "int16"), dtype="int16")

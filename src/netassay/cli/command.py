@@ -25,11 +25,10 @@ from docstring_parser import google
 
 from netassay.cli.output import be_quiet, working
 from netassay.commands.corpus import CORPUS_DEFAULTS, CorpusArguments
-from netassay.commands.memory import LARGEST
 from netassay.commands.network import NETWORK_DEFAULTS, NetworkArguments
 from netassay.config import MOST, Config, NameList, allowed
 from netassay.errors import ConfigError
-from netassay.processes import of_threads
+from netassay.processes import LARGEST, of_threads
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from netassay.commands.memory import room
 from netassay.errors import ConfigError, DataError, did_you_mean
 from netassay.formats.shards import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
+from netassay.processes import room
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -98,6 +98,7 @@ def contexts_of(
     observe: Callable[[Documents], None] | None = None,
     on: Literal["local", "ray"] = "local",
     address: str | None = None,
+    hold: bool = True,
     **corpus: Unpack[CorpusArguments],
 ) -> Contexts:
     """Count the unique contexts of a corpus in files, in memory or on disk.
@@ -109,6 +110,7 @@ def contexts_of(
         observe: Called with each part of the documents as they are counted; not with `on` "ray".
         on: This machine, or the nodes of a Ray cluster, which all see the files and the folder `scratch`.
         address: The Ray cluster: auto, the one that runs here, or HOST:PORT.
+        hold: Whether the answer is to hold the documents if they fit into memory; its numbers are the same.
         corpus: How the files are read: see `entropy`.
 
     Returns:
@@ -148,7 +150,7 @@ def contexts_of(
         )
     scratch = arguments["scratch"]
     with with_standard_input(files, scratch) as files:
-        return _contexts_in(files, arguments, window, observe, on, address)
+        return _contexts_in(files, arguments, window, observe, on, address, hold)
 
 
 def _contexts_in(
@@ -158,11 +160,12 @@ def _contexts_in(
     observe: Callable[[Documents], None] | None,
     on: str,
     address: str | None,
+    hold: bool,
 ) -> Contexts:
-    from netassay.corpus.out_of_core import contexts_within
+    from netassay.corpus.counting import AT_ONCE
+    from netassay.corpus.out_of_core import LEAST_ROOM, contexts_within
     from netassay.corpus.packing import packed
     from netassay.corpus.parting import PARTING_BYTES
-    from netassay.corpus.piles import AT_ONCE
     from netassay.formats import corpus as formats
 
     length, exact = arguments["length"], arguments["exact_length"]
@@ -189,7 +192,7 @@ def _contexts_in(
             scratch=arguments["scratch"],
             address=address,
         )
-    memory = room(arguments["memory"])
+    memory = room(arguments["memory"], LEAST_ROOM)
     # what packs or observes tokens copies them, at 8 bytes each
     moved = window is not None or arguments["blocks"] is not None or observe is not None
     skipped: Counter[str] = Counter()
@@ -199,7 +202,7 @@ def _contexts_in(
         # one token more than is used shows which documents were cut
         limit=None if length is None else length + 1,
         skipped=skipped,
-        tokens_at_once=min(memory // PARTING_BYTES, AT_ONCE) if moved else memory // READING_BYTES,
+        tokens_at_once=min(memory // (PARTING_BYTES if moved else READING_BYTES), AT_ONCE),
     )
     if arguments["blocks"] is not None:
         parts = packed(parts, arguments["blocks"], arguments["stride"])
@@ -211,6 +214,7 @@ def _contexts_in(
         exact_length=exact,
         window=window,
         folder=None if scratch is None else Path(scratch),
+        hold=hold,
     )
     if contexts.dropped and not contexts.documents:
         raise DataError(
@@ -353,7 +357,8 @@ def entropy(
             "lengths and model are not for --on ray; count one length with --window, or leave --on ray out"
         )
     if on != "local" or address is not None:
-        contexts, rows = contexts_of(files, window=window, on=on, address=address, **corpus), list[dict[str, Any]]()
+        contexts = contexts_of(files, window=window, on=on, address=address, hold=False, **corpus)
+        rows: list[dict[str, Any]] = []
     elif model is None:
         contexts, rows = _count(files, window, lengths, corpus)
     else:
@@ -381,7 +386,7 @@ def entropy(
         bound_bits_per_token_with_empty=contexts.bound_bits_per_token_with_empty,
         information_bits=information_bits(contexts),
         predicted_parameters=predicted_parameters(contexts),
-        counted_on_disk=contexts.held is None,
+        counted_on_disk=contexts.on_disk,
         skipped=contexts.skipped,
         by_length=_by_length(contexts) if by_length else None,
         by_context=None if lengths is None else rows,
@@ -394,15 +399,18 @@ def _count(
     """The contexts of a corpus and, counted in the same pass, a row for each length of context."""
     from netassay.corpus.conditional import Backwards, require_lengths
     from netassay.corpus.context import Contexts
+    from netassay.corpus.out_of_core import LEAST_ROOM
 
     if lengths is None:
-        return contexts_of(files, window=window, **corpus), []
+        return contexts_of(files, window=window, hold=False, **corpus), []
     ordered = require_lengths(lengths)
     scratch = corpus.get("scratch")
-    with Backwards(None if scratch is None else Path(scratch), room(corpus.get("memory")) // 2) as backwards:
+    with Backwards(
+        None if scratch is None else Path(scratch), room(corpus.get("memory"), LEAST_ROOM) // 2
+    ) as backwards:
         if isinstance(files, Contexts):
             backwards.append(files.corpus)
-        contexts = contexts_of(files, window=window, observe=backwards.append, **corpus)
+        contexts = contexts_of(files, window=window, observe=backwards.append, hold=False, **corpus)
         return contexts, [
             {**asdict(row), "share_certain": row.share_certain, "bits_per_token": row.bits_per_token}
             for row in backwards.rows(ordered)

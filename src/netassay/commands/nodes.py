@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
-from netassay.commands.memory import room
-from netassay.corpus.census import TOKEN_BYTES, Census
+from netassay.corpus.context import TOKEN_BYTES, Census
 from netassay.corpus.gathering import added_up, count_portion, refuse_empty, window_joined, write_index
+from netassay.corpus.out_of_core import LEAST_ROOM
 from netassay.corpus.shuffle import Manifest, Shuffle, stamp, write_portions
 from netassay.corpus.spine import Spine
 from netassay.errors import ConfigError, DataError, NetassayError, StoreError
@@ -25,7 +25,7 @@ from netassay.formats.corpus import TOPICS, Reading, of_token_ids, require_token
 from netassay.formats.documents import Documents, Words
 from netassay.formats.shards import shards
 from netassay.formats.tokenizers import encoder
-from netassay.processes import machine_bytes, paced
+from netassay.processes import machine_bytes, paced, room
 from netassay.runs.disk import MUTEX
 from netassay.sweeps.connection import connect, disconnect, nodes, require_nodes
 
@@ -68,7 +68,7 @@ def contexts_over_nodes(
         raise ConfigError("--on ray writes the corpus into a folder that all nodes see; give it as --scratch FOLDER")
     folder = Path(scratch).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    given = room(memory if memory else f"{machine_bytes() // 2 // (os.cpu_count() or 1) / 1e6:.0f}MB")
+    given = room(memory if memory else f"{machine_bytes() // 2 // (os.cpu_count() or 1) / 1e6:.0f}MB", LEAST_ROOM)
     # Ray prints what it says of lost workers, which is no part of the answer
     with redirect_stdout(sys.stderr), _connected(address or "auto"):
         require_nodes(folder, 10.0)

@@ -1,12 +1,12 @@
 """What there is to learn in a corpus of token sequences, and the loss that no predictor can beat.
 
-prefixes: the trie of all sequences, length by length. distribution: next-token counts of the contexts. context: the
-unique contexts of a corpus in memory. keys: several lengths from one sort. piles: documents apart by first token.
-counting, tallies, nats: their totals. out_of_core, census, division, parting: those of a corpus on disk.
-spine, shuffle, gathering: those of a corpus in shards, over nodes. telescope: the number that all
-counts must add up to. target: the contexts and counts on which a decoder is trained.
-conditional: the bound at many lengths of context. packing: rows across documents. feed: the rows that a language model
-reads of a corpus. occurrence: how often each of their contexts occurs.
+prefixes: the trie of all sequences, length by length. tallies: totals by length, and what they must add up to.
+counting: totals of a corpus in memory, in piles by first token, several lengths from one sort. distribution: next-token
+counts of the contexts. context: the unique contexts of a corpus, and its census as it is read. out_of_core, parting:
+those of a corpus larger than memory. spine, shuffle, gathering: those of a corpus in shards, over nodes. target: the
+contexts and counts on which a decoder is trained. conditional: the bound at many lengths of context. packing: rows
+across documents. feed: the rows that a language model reads of a corpus. occurrence: how often each of their contexts
+occurs.
 """
 
 from netassay.contents import contents
@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = contents(
         "distributions": "netassay.corpus.distribution",
         "Distributions": "netassay.corpus.distribution",
         "contexts_within": "netassay.corpus.out_of_core",
-        "telescoped_bound": "netassay.corpus.telescope",
+        "telescoped_bound": "netassay.corpus.tallies",
         "conditional_entropies": "netassay.corpus.conditional",
         "Conditional": "netassay.corpus.conditional",
         "packed": "netassay.corpus.packing",

@@ -10,10 +10,10 @@ from netassay.corpus.occurrence import Occurrences as Occurrences
 from netassay.corpus.occurrence import occurrences as occurrences
 from netassay.corpus.out_of_core import contexts_within as contexts_within
 from netassay.corpus.packing import packed as packed
+from netassay.corpus.tallies import telescoped_bound as telescoped_bound
 from netassay.corpus.target import Targets as Targets
 from netassay.corpus.target import exact_loss as exact_loss
 from netassay.corpus.target import targets as targets
-from netassay.corpus.telescope import telescoped_bound as telescoped_bound
 
 __all__ = [
     "Conditional",

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from netassay.corpus.census import counting_bytes
-from netassay.corpus.context import Contexts
+from netassay.corpus.context import Contexts, counting_bytes
 from netassay.corpus.parting import PARTING_BYTES, Part, Sums, continuations, count_documents, count_parts
 from netassay.corpus.shuffle import Manifest, Shuffle
 from netassay.errors import DataError, StoreError

@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Int64
 
-from netassay.corpus.census import counting_bytes
-from netassay.corpus.context import Contexts, by_length
-from netassay.corpus.keys import counted
-from netassay.corpus.nats import UNIT, closing_nats, x_ln_x
-from netassay.corpus.tallies import PREDICTIONS, Tally, dense_ids
-from netassay.corpus.telescope import require_equal
+from netassay.corpus.context import Contexts, by_length, counting_bytes
+from netassay.corpus.counting import counted
+from netassay.corpus.tallies import PREDICTIONS, UNIT, Tally, closing_nats, dense_ids, require_equal, x_ln_x
 from netassay.errors import DataError
 from netassay.formats.documents import Documents
 from netassay.formats.spill import Spill
@@ -85,15 +82,15 @@ class Sums:
         require_equal(self._totals.total_nats, self._closing, documents, self._documents)
         predictions = self._totals.numbers[PREDICTIONS].sum()
         assert predictions == counts["tokens"], "the parts do not add up to the tokens"
-        return Contexts(**counts, length=length, window=None, held=None, **by_length(self._totals))
+        return Contexts(**counts, length=length, window=None, held=None, on_disk=True, **by_length(self._totals))
 
 
-def count_parts(parts: Sequence[Part], sums: Sums, memory: int, small: bool, folder: Path) -> None:
-    """Counts parts within a given memory, splitting those that need more; removes their files.
+def count_parts(parts: Sequence[Part], sums: Sums, memory: int, small: bool, folder: Path) -> bool:
+    """Counts parts within a given memory, splitting those that need more on disk; removes their files.
 
-    `small`: whether all token ids are. `folder`: an empty one for the files of what is split.
+    `small`: whether all token ids are. `folder`: an empty one for the files of what is split. Returns whether any was.
     """
-    names = map(str, count())
+    names, split = map(str, count()), False
     pending = [*parts]
     while pending:
         current = pending.pop()
@@ -101,7 +98,9 @@ def count_parts(parts: Sequence[Part], sums: Sums, memory: int, small: bool, fol
             count_documents(current.spill.all(), current.depth, current.complete, sums)
         else:
             pending += _split(current, sums, small, memory, folder, names)
+            split = True
         current.spill.remove()
+    return split
 
 
 def count_documents(corpus: Documents, depth: int, complete: bool, sums: Sums) -> None:

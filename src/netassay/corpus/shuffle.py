@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Int64
 
-from netassay.corpus.census import Census
+from netassay.corpus.context import Census
 from netassay.corpus.distribution import window_starts
 from netassay.corpus.parting import PARTING_BYTES
 from netassay.corpus.prefixes import run_edges

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int64
 
-from netassay.corpus.telescope import spread_bits
+from netassay.corpus.tallies import spread_bits
 from netassay.formats.documents import Documents
 
 FEWEST = 16

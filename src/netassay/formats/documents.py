@@ -135,7 +135,11 @@ class Documents:
 
         Raises DataError where parts have vocabularies that cannot become one.
         """
-        pieces = list(in_one_vocabulary(parts))
+        return cls.joined(list(in_one_vocabulary(parts)))
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Documents]) -> Documents:
+        """The documents of parts that have one vocabulary, one after another."""
         if len(pieces) == 1:
             return pieces[0]
         tokens = np.concatenate([part.tokens for part in pieces]) if pieces else np.empty(0, np.int64)

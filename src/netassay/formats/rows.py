@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from netassay.formats.signatures import UTF_16, ZSTANDARD, first_bytes
-from netassay.formats.text import blocks, read_lines
+from netassay.formats.text import UTF_16, ZSTANDARD, blocks, first_bytes, read_lines
 
 END_OF_TEXT = "\x1a"
 _SKIPPED = "byte 0x1A (end of a DOS text)"

@@ -15,19 +15,19 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO, Literal, get_args
 
 from netassay.errors import DataError, did_you_mean
-from netassay.formats.signatures import (
+from netassay.formats.text import (
     ARROW,
     ARROW_STREAM,
     NPY,
     PARQUET,
     UTF_16,
+    content_head,
     first_bytes,
     llm_c,
     reads_as_text,
     refuse_unreadable,
     signature_of,
 )
-from netassay.formats.text import content_head
 from netassay.inputs import refuse_size
 
 Form = Literal["text", "jsonl", "json", "csv", "parquet", "arrow", "npy", "raw"]

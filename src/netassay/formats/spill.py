@@ -1,11 +1,11 @@
-"""Documents on disk, written part by part and read back part by part."""
+"""Documents written part by part and read back part by part, in memory or on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +16,9 @@ from netassay.formats.documents import Documents
 
 _SHORT = (np.dtype(np.uint8), np.dtype(np.uint16))
 _INT32 = np.iinfo(np.int32)
+
+Numbers = Callable[[np.dtype[Any], int], np.ndarray]
+"""Gives the next numbers of a kind, as many as are left of those asked for."""
 
 
 @dataclass(eq=False)
@@ -28,76 +31,72 @@ class _Run:
     length: int | None
 
 
-@dataclass(eq=False)
 class Spill:
-    """A file of documents: they come back in the order in which they were appended, in parts of any size.
+    """Documents in a file: they come back in the order in which they were appended, in parts of any size.
 
+    They wait in memory in blocks of a size, which are written when they are full, or, with `waits`, not before `write`.
     Tokens take 1, 2, 4 or 8 bytes each; lengths, where they differ, 8 in a second file. For the process that writes it
     only: the form is this machine's and carries no digest. Raises StoreError where the disk is full or a file cannot be
     reached.
     """
 
-    path: Path
-    documents: int = 0
-    tokens: int = 0
-    buffer: int = 0
-    _runs: list[_Run] = field(default_factory=list)
+    def __init__(self, path: Path, *, block: int = 0, waits: bool = False) -> None:
+        self.path, self.documents, self.tokens = path, 0, 0
+        self._runs: list[_Run] = []
+        self._tokens = _Bytes(path, block, waits)
+        self._lengths = _Bytes(path.with_name(f"{path.name}.lengths"), block, waits)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait in memory."""
+        return self._tokens.waiting + self._lengths.waiting
 
     def append(self, part: Documents) -> None:
-        """Adds the documents of a part at the end; up to `buffer` bytes of them wait in memory."""
+        """Adds the documents of a part at the end."""
         if not len(part):
             return
         tokens = part.tokens if part.tokens.dtype in _SHORT else _narrow(part.tokens)
-        try:
+        with self._writing():
             self._note_lengths(tokens.dtype, part)
-            self._waiting.add(tokens)
-        except OSError as error:
-            raise self._unwritten(error) from error
+            self._tokens.add(tokens)
         self.documents += len(part)
         self.tokens += len(tokens)
 
+    def write(self) -> None:
+        """Writes what waits in memory; from then on full blocks do not wait."""
+        with self._writing():
+            self._tokens.write()
+            self._lengths.write()
+
     def all(self) -> Documents:
         """All documents at once."""
-        return Documents.concatenate(self.parts(self.tokens + self.documents))
+        return Documents.joined([*self.parts(self.tokens + self.documents)])
 
     def parts(self, tokens_at_once: int) -> Iterator[Documents]:
         """All documents, in parts of a maximum number of tokens, and of documents, a longer document by itself."""
         if not self.documents:
             return
         try:
-            self._waiting.flush()
-            # empty documents alone leave nothing to write
-            self.path.touch()
-        except OSError as error:
-            raise self._unwritten(error) from error
-        try:
-            with self.path.open("rb", buffering=0) as tokens, self._open_lengths() as lengths:
+            with self._tokens.numbers() as tokens, self._lengths.numbers() as lengths:
                 for run in self._runs:
                     yield from _read(run, tokens, lengths, max(tokens_at_once, 1))
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be read back: {error.strerror or error}") from error
 
     def remove(self) -> None:
-        """Deletes the files."""
-        self.path.unlink(missing_ok=True)
-        self._lengths.unlink(missing_ok=True)
+        """Deletes the files, and what waits in memory."""
+        self._tokens.remove()
+        self._lengths.remove()
 
-    def _unwritten(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
-            "token used, up to 8 bytes each: name a folder with enough room, or allow more memory"
-        )
-
-    @cached_property
-    def _waiting(self) -> _Waiting:
-        return _Waiting(self.path, self.buffer)
-
-    @property
-    def _lengths(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.lengths")
-
-    def _open_lengths(self) -> BinaryIO | nullcontext[None]:
-        return nullcontext() if all(run.length is not None for run in self._runs) else self._lengths.open("rb", 0)
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: cannot be written ({error.strerror or error}); counting on disk needs room for every "
+                "token used, up to 8 bytes each: name a folder with enough room, or allow more memory"
+            ) from error
 
     def _note_lengths(self, kind: np.dtype[Any], part: Documents) -> None:
         """Notes the documents of a part, and their lengths where they are not all the same."""
@@ -107,51 +106,89 @@ class Spill:
             last = _Run(kind, 0, 0, length)
             self._runs.append(last)
         elif last.length is not None and last.length != length:
-            _append(self._lengths, np.full(last.documents, last.length))
+            self._lengths.add(np.full(last.documents, last.length))
             last.length = None
         if last.length is None:
-            _append(self._lengths, part.lengths)
+            self._lengths.add(part.lengths)
         last.documents += len(part)
         last.tokens += len(part.tokens)
 
 
-class _Waiting:
-    """Bytes that are to be written to a file in pieces of a size."""
+class _Bytes:
+    """The bytes of a file: those that are written, then those of blocks in memory."""
 
-    def __init__(self, path: Path, size: int) -> None:
-        self._path, self._bytes, self._used = path, np.empty(size, np.uint8), 0
+    def __init__(self, path: Path, size: int, waits: bool) -> None:
+        self._path, self._size, self._waits, self._written = path, size, waits, False
+        self._full: list[np.ndarray] = []
+        self._last, self._used = np.empty(0, np.uint8), 0
+        self.waiting = 0
 
     def add(self, array: np.ndarray) -> None:
         new = np.ascontiguousarray(array).view(np.uint8)
-        if self._used + len(new) > len(self._bytes):
-            self.flush()
-        if len(new) > len(self._bytes):
-            _append(self._path, new)
-        else:
-            self._bytes[self._used : self._used + len(new)] = new
-            self._used += len(new)
+        if self._used + len(new) > len(self._last):
+            self._begin_block(max(self._size, len(new) if self._waits else 0))
+        if len(new) > len(self._last):
+            self._append(new)
+            return
+        self._last[self._used : self._used + len(new)] = new
+        self._used += len(new)
+        self.waiting += len(new)
 
-    def flush(self) -> None:
-        if self._used:
-            _append(self._path, self._bytes[: self._used])
-        self._used = 0
+    def write(self) -> None:
+        for block in self._blocks():
+            self._append(block)
+        self._full, self._used, self.waiting, self._waits = [], 0, 0, False
+
+    @contextmanager
+    def numbers(self) -> Iterator[Numbers]:
+        """What gives the next numbers of a kind, from the first on."""
+        if self._written:
+            self.write()
+            with self._path.open("rb", buffering=0) as file:
+                yield partial(np.fromfile, file)
+            return
+        data, place = np.concatenate(self._blocks()), 0
+
+        def following(kind: np.dtype[Any], count: int) -> np.ndarray:
+            nonlocal place
+            begin, place = place, place + count * kind.itemsize
+            return data[begin:place].view(kind)
+
+        yield following
+
+    def remove(self) -> None:
+        if self._written:
+            self._path.unlink(missing_ok=True)
+        self._full, self._last, self._used, self.waiting = [], self._last[:0], 0, 0
+
+    def _blocks(self) -> list[np.ndarray]:
+        return [*self._full, self._last[: self._used]]
+
+    def _begin_block(self, size: int) -> None:
+        if self._waits:
+            self._full.append(self._last[: self._used])
+            self._last, self._used = np.empty(size, np.uint8), 0
+            return
+        self.write()
+        if len(self._last) < size:
+            self._last = np.empty(size, np.uint8)
+
+    def _append(self, block: np.ndarray) -> None:
+        if len(block):
+            self._written = True
+            with self._path.open("ab", buffering=0) as file:
+                left = block.data
+                while left:
+                    left = left[file.write(left) :]
 
 
-def _append(path: Path, array: np.ndarray) -> None:
-    with path.open("ab", buffering=0) as file:
-        left = np.ascontiguousarray(array).data.cast("B")
-        while left:
-            left = left[file.write(left) :]
-
-
-def _read(run: _Run, tokens: BinaryIO, lengths: BinaryIO | None, at_once: int) -> Iterator[Documents]:
+def _read(run: _Run, tokens: Numbers, lengths: Numbers, at_once: int) -> Iterator[Documents]:
     left = run.documents
     while left:
         if run.length is not None:
             count = min(left, max(at_once // run.length, 1))
             yield Documents.of_length(_numbers(tokens, run.kind, count * run.length), run.length)
         else:
-            assert lengths is not None, "documents of several lengths have a file of them"
             count = min(left, at_once)
             offsets = np.zeros(count + 1, np.int64)
             np.cumsum(_numbers(lengths, np.dtype(np.int64), count), out=offsets[1:])
@@ -160,8 +197,8 @@ def _read(run: _Run, tokens: BinaryIO, lengths: BinaryIO | None, at_once: int) -
         left -= count
 
 
-def _numbers(file: BinaryIO, kind: np.dtype[Any], count: int) -> np.ndarray:
-    numbers = np.fromfile(file, kind, count)
+def _numbers(following: Numbers, kind: np.dtype[Any], count: int) -> np.ndarray:
+    numbers = following(kind, count)
     if len(numbers) != count:
         raise OSError("the file ends early")
     return numbers

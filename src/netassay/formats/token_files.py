@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from netassay.errors import DataError
 from netassay.formats.documents import Documents, rows_of
 from netassay.formats.shards import IdType
-from netassay.formats.signatures import (
+from netassay.formats.text import (
     LLM_C,
     LLM_C_HEADER,
     NPY,
@@ -88,7 +89,7 @@ class TokenFile:
         ends, largest, smallest = False, 0, 2**64
         every_second = self.dtype is not None and array.itemsize < 8 and len(array) >= 4
         for first in range(0, len(array), rows + rows % 2):
-            ids = np.asarray(self.array()[first : first + rows + rows % 2])
+            ids = self.read(array, slice(first, first + rows + rows % 2))
             paired = every_second and not ids.reshape(-1)[1::2].any()
             if ignore is not None:
                 ids = ids[ids != ignore]
@@ -133,10 +134,18 @@ class TokenFile:
             )
         return ""
 
-    def read(self, rows: slice) -> np.ndarray:
-        """A slice of the array, loaded."""
-        # mapped again each time: pages that were touched count as memory for as long as their map lives
-        return np.array(self.array()[rows])
+    def read(self, array: np.ndarray, rows: slice) -> np.ndarray:
+        """A slice of the array, loaded; DataError where the file has become shorter."""
+        if not isinstance(array, np.memmap) or not array.flags.c_contiguous:
+            return np.array(array[rows])
+        first, last, _ = rows.indices(len(array))
+        width = math.prod(array.shape[1:])
+        begin, count = array.offset + first * width * array.itemsize, max(last - first, 0) * width
+        # not by the map: its pages count as memory once they are touched, and need a fault each
+        ids = np.fromfile(self.path, array.dtype, count, offset=begin)
+        if len(ids) != count:
+            raise DataError(f"{self.path}: changed while it was read; read it when nothing writes to it any more")
+        return ids.reshape(-1, *array.shape[1:])
 
     def _refuse_negative(self, first: int, ids: np.ndarray, lowest: int) -> None:
         position = [int(index) for index in np.argwhere(ids < 0)[0]]
@@ -253,14 +262,14 @@ def read_tokens_in_parts(
     if array.ndim == 2:
         rows = max(1, tokens_at_once // max(array.shape[1], 1))
         for first in range(0, len(array), rows):
-            yield rows_of(np.ascontiguousarray(file.read(slice(first, first + rows))[:, :limit]))
+            yield rows_of(np.ascontiguousarray(file.read(array, slice(first, first + rows))[:, :limit]))
         return
     if end is None:
-        yield rows_of(file.read(slice(0, limit))[None])
+        yield rows_of(file.read(array, slice(0, limit))[None])
         return
     rest = np.empty(0, array.dtype)
     for first in range(0, len(array), tokens_at_once):
-        documents = _closed(np.concatenate([rest, file.read(slice(first, first + tokens_at_once))]), end)
+        documents = _closed(np.concatenate([rest, file.read(array, slice(first, first + tokens_at_once))]), end)
         complete = len(documents) - (documents.tokens[-1] != end)
         rest = documents.tokens[documents.offsets[complete] :]
         if complete:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from cyclopts import App
 
+from netassay import processes
 from netassay.cli import corpus, main
 from netassay.commands import corpus as questions
-from netassay.commands import memory
 from netassay.corpus import out_of_core
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import Reading, read_corpus, read_in_parts
@@ -145,7 +145,7 @@ def test_little_memory_gives_the_same_numbers(command, tmp_path, monkeypatch):
     r = np.random.default_rng(0)
     np.save(path, r.zipf(1.2, (5_000, 6)) % 100)
     monkeypatch.setattr(out_of_core, "LEAST_ROOM", 0)
-    monkeypatch.setattr(memory, "peak_bytes", lambda: 10_000_000)
+    monkeypatch.setattr(processes, "peak_bytes", lambda: 10_000_000)
     words = ("entropy", path, "--format", "json", "--memory")
     little, much = (json.loads(command(*words, size)) for size in ("10.1MB", "1GiB"))
     assert (little.pop("counted_on_disk"), much.pop("counted_on_disk")) == (True, False)
@@ -159,7 +159,7 @@ def test_little_memory_gives_the_same_numbers(command, tmp_path, monkeypatch):
     ("size", "expected"), [("2GB", 2e9), ("1.5GiB", 1.5 * 2**30), ("500 mb", 5e8), ("64K", 64e3), ("7", 7)]
 )
 def test_sizes(size, expected):
-    assert memory.size_in_bytes(size) == expected
+    assert processes.size_in_bytes(size) == expected
 
 
 def test_bounds_of_a_config(command, tmp_path):

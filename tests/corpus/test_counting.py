@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from netassay.corpus import counting, keys, nats, piles, tallies
+from netassay.corpus import counting, tallies
 from netassay.corpus.context import contexts
-from netassay.corpus.keys import Form, tallied
+from netassay.corpus.counting import Form, tallied
 from netassay.formats.documents import Documents
 
 NAMES = ("contexts", "predictions", "certain", "branches", "unequal", "widest")
@@ -20,11 +20,11 @@ NAMES = ("contexts", "predictions", "certain", "branches", "unequal", "widest")
 def divided(block, deepest=8, many=1 << 18, documents=1 << 15):
     """Documents counted in small blocks and piles, so that a few meet every branch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keys, "BLOCK", block)
-        patch.setattr(keys, "DEEPEST", deepest)
+        patch.setattr(counting, "BLOCK", block)
+        patch.setattr(counting, "DEEPEST", deepest)
         patch.setattr(counting, "MANY", many)
-        patch.setattr(piles, "DOCUMENTS", documents)
-        patch.setattr(piles, "AT_ONCE", 7)
+        patch.setattr(counting, "DOCUMENTS", documents)
+        patch.setattr(counting, "AT_ONCE", 7)
         yield
 
 
@@ -141,23 +141,23 @@ def test_piles_that_do_not_add_up_are_seen(monkeypatch):
 
 @given(st.lists(st.floats(0, 1e12), max_size=50), st.randoms(use_true_random=False))
 def test_nats_are_the_same_in_any_order(terms, random):
-    units = nats.in_units(np.array(terms))
+    units = tallies.in_units(np.array(terms))
     random.shuffle(terms)
-    assert nats.in_units(np.array(terms)) == units
-    assert sum(nats.in_units(np.array([term])) for term in terms) == units
-    assert math.isclose(nats.from_units(units), math.fsum(terms), rel_tol=1e-12, abs_tol=1e-11)
+    assert tallies.in_units(np.array(terms)) == units
+    assert sum(tallies.in_units(np.array([term])) for term in terms) == units
+    assert math.isclose(tallies.from_units(units), math.fsum(terms), rel_tol=1e-12, abs_tol=1e-11)
 
 
 def test_a_logarithm_does_not_depend_on_its_place():
     r = np.random.default_rng(0)
     counts = r.integers(1, 1000, 1003)
     totals = counts + r.integers(0, 10**9, 1003)
-    one_by_one = sum(nats.counts_in_units(counts[i : i + 1], totals[i : i + 1]) for i in range(1003))
-    assert nats.counts_in_units(counts, totals) == one_by_one
-    once = sum(nats.logs_in_units(totals[i : i + 1], counts[i : i + 1]) for i in range(1003))
-    assert nats.logs_in_units(totals, counts) == once
+    one_by_one = sum(tallies.counts_in_units(counts[i : i + 1], totals[i : i + 1]) for i in range(1003))
+    assert tallies.counts_in_units(counts, totals) == one_by_one
+    once = sum(tallies.logs_in_units(totals[i : i + 1], counts[i : i + 1]) for i in range(1003))
+    assert tallies.logs_in_units(totals, counts) == once
     expected = math.fsum(c * math.log(t) for c, t in zip(counts.tolist(), totals.tolist(), strict=True))
-    assert math.isclose(nats.from_units(once), expected, rel_tol=1e-13)
+    assert math.isclose(tallies.from_units(once), expected, rel_tol=1e-13)
 
 
 def test_branching_is_that_of_each_context_by_itself():
@@ -170,4 +170,4 @@ def test_branching_is_that_of_each_context_by_itself():
     each = [tallies.branching(c, np.array([len(c)]), np.array([c.sum()]))[1] for c in contexts_]
     assert units == sum(each)
     expected = math.fsum(c * math.log(s.sum() / c) for s in contexts_ for c in s.tolist())
-    assert math.isclose(nats.from_units(units), expected, rel_tol=1e-12)
+    assert math.isclose(tallies.from_units(units), expected, rel_tol=1e-12)
