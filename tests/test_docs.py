@@ -117,8 +117,8 @@ def test_python_of_the_step_size_tutorial_runs():
 
 
 def test_python_of_the_readme_runs():
-    found = execute("README.md", {})["found"]
-    assert found.values.shape == (3,)
+    top = execute("README.md", {})["top"]
+    assert top.values.shape == (3,)
 
 
 def test_python_of_the_atlas_tutorial_runs():
@@ -211,8 +211,8 @@ def test_python_on_memorisation_runs():
     Path("tiny/shards").mkdir()
     rows = [[(7 * i + j * j) % 50 for j in range(100)] for i in range(20)]
     pl.DataFrame({"input_ids": rows}).write_parquet("tiny/shards/first.parquet")
-    found = execute("docs/memorisation.md", {})["found"]
-    assert found.gap_bits > 0
+    memory = execute("docs/memorisation.md", {})["memory"]
+    assert memory.gap_bits > 0
 
 
 def test_every_page_with_python_is_run():
