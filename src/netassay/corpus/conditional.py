@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from netassay.corpus.prefixes import Level, ascending, levels, run_edges
-from netassay.corpus.tallies import branching, from_units, in_units
+from netassay.corpus.prefixes import Level, levels
+from netassay.corpus.tallies import ascending, branching, from_units, in_units, run_edges
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents, in_one_vocabulary
 

@@ -12,8 +12,17 @@ import numpy as np
 from jaxtyping import Int, Int64, UInt8, UInt64
 
 from netassay.corpus.distribution import window_starts
-from netassay.corpus.prefixes import WORD, levels, ordered, run_edges
-from netassay.corpus.tallies import Alone, Tally, closing_nats, require_equal, require_telescoped, spread_bits, tally
+from netassay.corpus.prefixes import WORD, levels, tally
+from netassay.corpus.tallies import (
+    Alone,
+    Tally,
+    closing_nats,
+    ordered,
+    require_equal,
+    require_telescoped,
+    run_edges,
+    spread_bits,
+)
 from netassay.formats.documents import Documents
 
 MANY = 1 << 18

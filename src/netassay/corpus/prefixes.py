@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, Int64, UInt64
+from jaxtyping import Int, Int64
+
+from netassay.corpus.tallies import PREDICTIONS, Alone, Tally, closing_nats, ordered, run_edges
 
 # Up to this many sequences are compared ahead, so that long copies do not cost a level per token; and by how much.
 FEW = 1 << 14
 CELLS = 1 << 18
 
 WORD = 64
-MANY = 1 << 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,20 @@ def levels(
         length += 1 + more
 
 
+def tally(levels: Iterable[Level], lengths: Int64[np.ndarray, " N"]) -> tuple[Tally, float]:
+    """Totals over the levels of sequences of these lengths, and what their ends would add to the bound."""
+    longest = int(lengths.max(initial=0))
+    totals, alone, closing = Tally.empty(longest), Alone(longest), list[float]()
+    for level in levels:
+        if level.closed is not None:
+            closing.append(closing_nats(level.closed))
+        totals.add_contexts(level.length, level.counts, level.forks, level.more, level.totals)
+        alone.add(level.length + 1, lengths[level.alone])
+    totals.add_alone(alone.contexts())
+    assert totals.numbers[PREDICTIONS].sum() == lengths.sum(), "the contexts' counts do not add up to the tokens"
+    return totals, math.fsum(closing)
+
+
 def _agreeing(tokens: np.ndarray, places: np.ndarray, limit: int, sizes: np.ndarray) -> int:
     """Number of tokens from `places` on, up to `limit`, that agree throughout each group of these sizes."""
     heads = np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -118,38 +134,6 @@ def _sorted(group: np.ndarray, token: np.ndarray, bits: int) -> tuple[np.ndarray
         order = np.argsort(keys, kind="stable")
         return keys[order], order
     return ordered(keys, low)
-
-
-def ordered(keys: UInt64[np.ndarray, " k"], low: int) -> tuple[UInt64[np.ndarray, " k"], Int64[np.ndarray, " k"]]:
-    """Integers in order, and the order that sorts them, which takes their `low` first bits; `keys` are overwritten."""
-    # sorting bare integers is several times faster than sorting an index by them
-    keys <<= np.uint64(low)
-    keys |= np.arange(len(keys), dtype=np.uint64)
-    keys = ascending(keys)
-    order = (keys & np.uint64((1 << low) - 1)).view(np.int64)
-    keys >>= np.uint64(low)
-    return keys, order
-
-
-def ascending(keys: UInt64[np.ndarray, " k"]) -> UInt64[np.ndarray, " k"]:
-    """The integers in order, small ones first."""
-    if len(keys) < MANY:
-        return np.sort(keys)
-    import polars as pl
-
-    # 14 ns a number; NumPy's AVX-512 sort takes 50 on Zen 4, whose compress-store instruction is slow
-
-    return pl.Series(keys).sort().to_numpy(writable=True)
-
-
-def run_edges(keys: np.ndarray) -> Int64[np.ndarray, " groups+1"]:
-    """Where each run of equal keys begins, and the end of the last."""
-    if not len(keys):
-        return np.zeros(1, np.int64)
-    change = np.empty(len(keys) + 1, bool)
-    change[0] = change[-1] = True
-    np.not_equal(keys[1:], keys[:-1], out=change[1:-1])
-    return change.nonzero()[0]
 
 
 def _closed(group: np.ndarray, going: np.ndarray) -> Int64[np.ndarray, "e 2"]:

@@ -22,8 +22,8 @@ from jaxtyping import Int64
 from netassay.corpus.context import Census
 from netassay.corpus.distribution import window_starts
 from netassay.corpus.parting import PARTING_BYTES
-from netassay.corpus.prefixes import run_edges
 from netassay.corpus.spine import Spine, scattered
+from netassay.corpus.tallies import run_edges
 from netassay.errors import DataError, StoreError
 from netassay.files import whole_file, write_file
 from netassay.formats.corpus import read_in_parts

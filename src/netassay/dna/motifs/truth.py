@@ -19,19 +19,35 @@ LEAST_BITS, LEAST_SITES = 8.0, 20
 """Minimum information between the flanks, and minimum number of sites, of a finding."""
 
 _FACTORS = {
-    "factor": pl.String, "visible": pl.Boolean, "recovered": pl.Boolean, "q": pl.Float64, "finding": pl.String,
-}  # fmt: skip
-_FINDINGS = {
-    "finding": pl.String, "information": pl.Float64, "sites": pl.Int64, "consensus": pl.String, "factor": pl.String,
+    "factor": pl.String,
+    "visible": pl.Boolean,
+    "recovered": pl.Boolean,
     "q": pl.Float64,
-}  # fmt: skip
+    "finding": pl.String,
+}
+_FINDINGS = {
+    "finding": pl.String,
+    "information": pl.Float64,
+    "sites": pl.Int64,
+    "consensus": pl.String,
+    "factor": pl.String,
+    "q": pl.Float64,
+}
 _PAIRS = {
-    "pair": pl.String, "effect": pl.Float64, "recovered": pl.Boolean, "found_effect": pl.Float64, "q": pl.Float64,
+    "pair": pl.String,
+    "effect": pl.Float64,
+    "recovered": pl.Boolean,
+    "found_effect": pl.Float64,
+    "q": pl.Float64,
     "rank": pl.Int64,
-}  # fmt: skip
+}
 _PAIR_FINDINGS = {
-    "first": pl.String, "second": pl.String, "effect": pl.Float64, "q": pl.Float64, "planted": pl.Boolean,
-}  # fmt: skip
+    "first": pl.String,
+    "second": pl.String,
+    "effect": pl.Float64,
+    "q": pl.Float64,
+    "planted": pl.Boolean,
+}
 
 _VARIES = 1e-9  # an effect that varies less than this over the cell types is the same in all
 
