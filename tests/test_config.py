@@ -76,7 +76,7 @@ def test_refusals_name_key_value_range_and_way_out(values, words):
         assert word in str(refused.value)
 
 
-def test_every_wrong_key_is_told_at_once():
+def test_every_wrong_key_is_reported_at_once():
     with pytest.raises(ConfigError) as refused:
         Kettle(cups=-1, litres=-1.0, handle="long")
     assert len(str(refused.value).splitlines()) == 3

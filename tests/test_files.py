@@ -34,7 +34,7 @@ def test_an_error_inside_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_the_system_refuses_is_told_in_the_words_of_the_caller(tmp_path, monkeypatch):
+def test_what_the_system_refuses_is_reported_in_the_words_of_the_caller(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file/x: cannot be written: File exists; any previous file"):
         write_file(tmp_path / "file" / "x", b"", refusal=DataError)

@@ -54,7 +54,7 @@ def test_records_every_step_and_commits_first_and_last():
     assert memory.steps[3]["loss"] == pytest.approx(0.9**6 / 2)
 
 
-def test_a_trainee_that_is_done_ends_with_a_checkpoint_where_it_stands():
+def test_a_trainee_that_is_done_ends_with_a_checkpoint_of_its_step():
     memory = Memory()
     result = train(Quadratic(0.1), memory, steps=9, done=lambda step: step == 3)
     assert (result.outcome, result.step) == (Outcome.FINISHED, 3)

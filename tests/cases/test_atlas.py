@@ -33,7 +33,7 @@ def test_all_folders_are_looked_at():
     assert [folder.name for folder in CASES.iterdir() if folder.name.split("-")[0] not in text] == []
 
 
-def test_01_a_window_over_the_end_is_told_or_dropped():
+def test_01_a_window_over_the_end_is_reported_or_dropped():
     with pytest.raises(DataError, match=r"peaks.bed:1: peak 'near_start' .*--drop beyond-contig"):
         built("01-window-over-the-end-with-bigwigs/peaks.bed", width=251)
     atlas = built("01-window-over-the-end-with-bigwigs/peaks.bed", width=251, drop=["beyond-contig"])

@@ -136,7 +136,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("case", list(SAID))
-def test_bad_input_is_told_with_its_place_and_a_remedy(case, spoil, toy, capsys):
+def test_bad_input_is_reported_with_its_place_and_a_remedy(case, spoil, toy, capsys):
     spoil[case]()
     before = sorted(toy.folder.iterdir())
     run(*BUILD, "--normalise", "log2", code=2)

@@ -46,7 +46,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_told_by_what_is_in_it(tmp_path, name):
+def test_a_file_is_recognised_by_what_is_in_it(tmp_path, name):
     content, what, facts, command = FILES[name]
     (tmp_path / name).write_text(content)
     checked = netassay.check(tmp_path / name)

@@ -313,7 +313,7 @@ def test_help(command, capsys):
         (["runs", "--store="], '"" is not a folder'),
     ],
 )
-def test_bad_input_is_told_in_one_message_and_code_2(words, says, capsys):
+def test_bad_input_is_reported_in_one_message_and_code_2(words, says, capsys):
     run(*words, code=2)
     said = capsys.readouterr()
     assert said.err.startswith("netassay: ")
@@ -322,13 +322,13 @@ def test_bad_input_is_told_in_one_message_and_code_2(words, says, capsys):
     assert said.out == ""
 
 
-def test_a_store_that_cannot_be_written_is_told(capsys, tmp_path):
+def test_a_store_that_cannot_be_written_is_reported(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     run("edge", *SMALL, "--store", "file", code=2)
     assert "file" in capsys.readouterr().err
 
 
-def test_a_locked_run_is_told(capsys, tmp_path):
+def test_a_locked_run_is_reported(capsys, tmp_path):
     config = ["edge", *SMALL, "--store", str(tmp_path)]
     from netassay.studies.edge.config import EdgeConfig
 

@@ -111,5 +111,5 @@ except KeyboardInterrupt:
     assert (done.stdout, done.stderr) == ("heard\n", "")
 
 
-def test_importing_is_told_by_the_stack():
+def test_the_stack_says_whether_an_import_is_under_way():
     assert not _is_importing(sys._getframe())

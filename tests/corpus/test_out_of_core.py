@@ -197,7 +197,7 @@ def test_what_does_not_fit_is_refused(parts, words, message):
         contexts_within(parts, **words)
 
 
-def test_a_full_disk_is_told(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     spill = Spill(tmp_path / "missing" / "spill")
     with pytest.raises(StoreError, match=r"spill: cannot be written .*No such file"):
         spill.append(Documents.of([[1]]))

@@ -175,7 +175,7 @@ class Wrong(torch.autograd.Function):
         return -2 * slope * ctx.saved_tensors[0]
 
 
-def test_a_loss_that_rises_along_its_gradient_stops_the_flow_and_is_told():
+def test_a_loss_that_rises_along_its_gradient_stops_the_flow_and_is_reported():
     path = gradient_flow(Quadratic(1.0, 2.0), lambda o, _: Wrong.apply(o), NOTHING, times=[1.0, 2.0])
     assert not path.reached and path.losses == () and path.end_time < 1e-9
     assert "the loss rises however small the step" in path.stopped

@@ -250,7 +250,7 @@ def test_batches_that_do_not_fit(make, batches, message):
         Curvature(make(), F.cross_entropy, batches)
 
 
-def test_a_loss_that_fails_is_told_as_it_failed():
+def test_a_loss_that_fails_is_reported_as_it_failed():
     with pytest.raises(ModelError, match="batch 0: the loss failed on the model's output: 'nothing'"):
         Curvature(WithLoss(), lambda o, t: o["nothing"], [(X, LABEL)])
     with pytest.raises(ModelError, match="batch 0: the loss of model and batch failed"):

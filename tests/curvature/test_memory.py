@@ -135,7 +135,7 @@ def test_buffers_and_statistics_stay_as_they_are_however_often_they_are_computed
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_a_batch_whose_graph_cannot_fit_is_told_before_it_is_made(monkeypatch):
+def test_a_batch_whose_graph_cannot_fit_is_reported_before_it_is_made(monkeypatch):
     x = torch.ones(40_000, 5, dtype=torch.float64)
     monkeypatch.setattr(devices, "free_memory", lambda device: 1_000_000)
     with pytest.raises(ModelError, match=r"batch 0: the graph of its loss takes .* GB.*more and smaller batches"):

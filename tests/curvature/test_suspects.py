@@ -174,7 +174,7 @@ def test_one_product_of_a_sample_shows_an_asymmetry():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_curvature_that_is_all_but_nought_is_not_refused(dtype):
+def test_a_curvature_that_is_all_but_zero_is_not_refused(dtype):
     """Classes told apart beyond doubt: what is left of the Hessian is rounding."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4)).to(dtype)

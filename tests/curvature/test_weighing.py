@@ -341,7 +341,7 @@ def test_reductions_that_contradict_each_other():
         Curvature(network(), nn.MSELoss(), [(X, Y)], reduction="sum")
 
 
-def test_float32_losses_near_each_other_are_told_by_their_gradients():
+def test_float32_losses_near_each_other_are_compared_by_their_gradients():
     """At the start all losses are log(classes) to rounding, so that values alone cannot weigh the batches."""
     model = Inside().float()
     with torch.no_grad():

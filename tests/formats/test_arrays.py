@@ -39,7 +39,7 @@ def test_objects_are_never_unpickled(tmp_path):
         arrays.read(tmp_path / "a.npz", "x")
 
 
-def test_damage_is_told(tmp_path):
+def test_damage_is_reported(tmp_path):
     whole = npy(np.arange(10.0))
     (tmp_path / "x.npy").write_bytes(whole[:-4])
     with pytest.raises(DataError, match=f"byte {len(whole) - 4}: expected 80 bytes .* found 76"):

@@ -27,7 +27,7 @@ def test_records_are_labels_and_colour_planes(tmp_path):
         (bytes(3074), "fits CIFAR-100"),
     ],
 )
-def test_damage_is_told_with_its_byte(tmp_path, data, words):
+def test_damage_is_reported_with_its_byte(tmp_path, data, words):
     (tmp_path / "x.bin").write_bytes(data)
     with pytest.raises(DataError, match=words):
         read_cifar(tmp_path / "x.bin")

@@ -179,7 +179,7 @@ def test_letters_of_no_dna_are_refused(tmp_path, indexed):
         read_windows(path, ["chr1"], np.array([4]), 12)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(DataError, match="cannot be read: No such file"):
         read_windows(tmp_path / "no.fa", ["chr1"], np.array([0]), 3)
 

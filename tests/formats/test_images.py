@@ -63,7 +63,7 @@ GOOD = encoded(np.arange(12, dtype="u1").reshape(3, 2, 2))
         (gzip.compress(GOOD, mtime=0)[:-9], "gzip file is damaged or cut off"),
     ],
 )
-def test_damage_is_told_with_its_byte(tmp_path, data, words):
+def test_damage_is_reported_with_its_byte(tmp_path, data, words):
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(DataError, match=words):
         images.read_idx(tmp_path / "x")

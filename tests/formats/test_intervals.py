@@ -109,7 +109,7 @@ def test_names_that_stand_for_several_regions(write):
         read_intervals(path, "bed")
 
 
-def test_a_region_that_stands_there_twice(write):
+def test_a_region_that_comes_twice(write):
     path = write("chr1\t1\t2\nchr1\t5\t9\nchr1\t1\t2\n")
     with pytest.raises(DataError, match=r"p.bed:3: the region chr1:1-2 .* stands on line 1 already; .*--drop twice"):
         read_intervals(path, "bed", shared_names=True)
@@ -127,7 +127,7 @@ def test_line_ends_of_any_system_and_the_end_of_a_dos_text(tmp_path, end):
     assert list(skipped.values()) == [1]
 
 
-def test_the_form_is_told_by_the_first_region(write):
+def test_the_first_region_gives_the_form(write):
     assert guess_form(write("#x\nchr1\t5\t9\tn\n")) == "bed"
     assert guess_form(write("name chromosome start stop\nn chr1 5 9\n")) == "immgen"
     with pytest.raises(DataError, match="no line reads as a region"):
@@ -151,7 +151,7 @@ def test_the_form_is_told_by_the_first_region(write):
         ("#only\n", "bed", r"holds no region \(1 comment or track line\)"),
     ],
 )
-def test_bad_lines_are_told_with_their_number(write, text, form, message):
+def test_bad_lines_are_reported_with_their_number(write, text, form, message):
     with pytest.raises(DataError, match=message):
         read_intervals(write(text), form)
 

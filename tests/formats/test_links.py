@@ -53,7 +53,7 @@ def test_any_bytes_are_links_or_a_data_error(tmp_path_factory, content):
         ("a,b\nc,\n", r"map:2: the second field is empty"),
     ],
 )
-def test_what_is_no_map_is_told_with_its_line(tmp_path, content, message):
+def test_what_is_no_map_is_reported_with_its_line(tmp_path, content, message):
     (tmp_path / "map").write_text(content)
     with pytest.raises(DataError, match=message):
         read_links(tmp_path / "map")

@@ -119,7 +119,7 @@ def test_forms_of_one_file(file, change):
     assert found.background == (0.25,) * 4
 
 
-def test_a_matrix_of_no_told_number_of_sites_is_not_lost(file):
+def test_a_matrix_without_its_number_of_sites_is_not_lost(file):
     found = read_meme(file(HEAD + ONE.replace("nsites= 20", "nsites= 0")))
     assert found.counts[0].T.tolist() == [[5, 5, 10, 0], [20, 0, 0, 0]]
     assert found.sites.tolist() == [20]
@@ -170,7 +170,7 @@ def test_one_motif_that_is_empty_or_double_does_not_take_the_others_with_it(file
         (gzip.compress((HEAD + ONE).encode())[:-9], "gzip stream is damaged or cut"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_line(file, text, says):
+def test_what_cannot_be_read_is_reported_with_its_line(file, text, says):
     with pytest.raises(DataError, match=says):
         read_meme(file(text))
 

@@ -72,7 +72,7 @@ def test_macs_xls_counts_from_1(write):
         ("name,B\np,1\n", r"its header names no chromosome, start and end"),
     ],
 )
-def test_bad_rows_are_told_with_their_line(write, text, message):
+def test_bad_rows_are_reported_with_their_line(write, text, message):
     with pytest.raises(DataError, match=message):
         read_peak_table(write(text))
 

@@ -35,7 +35,7 @@ def test_files_hold_every_base(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.bedgraph", "t.bw"]
 
 
-def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path):
+def test_what_cannot_be_written_is_reported_and_leaves_nothing(tmp_path):
     made = track(*WINDOWS, VALUES)
     with pytest.raises(DataError, match="length of chromosome 'chr1' is not known"):
         write_bigwig(tmp_path / "t.bw", made, {"chr2": 8})

@@ -79,7 +79,7 @@ def test_damage_is_one_kind_of_error_or_other_bases(tmp_path_factory, data):
         assert found.codes.max() <= 4
 
 
-def test_without_the_extra_the_way_out_is_told(tmp_path, monkeypatch):
+def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch):
     path = tmp_path / "genome.2bit"
     path.write_bytes(packed(GENOME))
     monkeypatch.setitem(sys.modules, "twobitreader", None)

@@ -89,12 +89,12 @@ def test_alleles_that_are_no_sequence_are_counted(tmp_path):
         ("1\t5\t.\tA\t<DEL>", "holds no variant.*1 left out: symbolic allele"),
     ],
 )
-def test_lines_that_are_wrong_are_told(tmp_path, line, said):
+def test_lines_that_are_wrong_are_reported(tmp_path, line, said):
     with pytest.raises(DataError, match=said):
         read_vcf(written(tmp_path, line))
 
 
-def test_files_that_are_none_are_told(tmp_path):
+def test_files_that_are_none_are_reported(tmp_path):
     path = tmp_path / "v.vcf"
     path.write_bytes(gzip.compress(b"BCF\x02\x02" + bytes(range(200))))
     with pytest.raises(DataError, match=r"is BCF.*bcftools view"):

@@ -114,7 +114,7 @@ def test_logits_are_those_of_the_equation_written_out(make, slow, psi):
 
 @pytest.mark.parametrize("make", MODELS)
 @pytest.mark.parametrize("changed", range(T))
-def test_no_token_is_seen_before_it_stands(make, changed):
+def test_no_token_is_seen_before_its_place(make, changed):
     model = make()
     other = TOKENS.clone()
     other[:, changed] = (other[:, changed] + 1) % ZETA

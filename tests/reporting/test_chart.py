@@ -60,7 +60,7 @@ def test_up_to_six_series_differ_by_colour_dash_and_shape(number: int) -> None:
         assert len({str(value) for value in scale["range"]}) == number
 
 
-def test_no_shape_stands_at_the_end_of_a_long_line_where_the_frame_would_cut_it() -> None:
+def test_no_shape_is_at_the_end_of_a_long_line_where_the_frame_would_cut_it() -> None:
     data = pl.DataFrame({"k": [k for k in range(3) for _ in range(101)], "x": [*range(101)] * 3, "y": 1.0})
     marked = [row["x"] for row in rows_of(lines(data, "x", "y", "k")) if row["marked"]]
     assert len(marked) > 12

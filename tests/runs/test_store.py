@@ -140,7 +140,7 @@ def test_a_run_being_written_is_not_deleted(store, new_run):
     assert run.verify() == []
 
 
-def test_a_writer_that_comes_after_delete_is_told(new_run, store, monkeypatch):
+def test_a_writer_that_comes_after_delete_is_reported(new_run, store, monkeypatch):
     run = new_run()
     aside = run.folder.with_name("aside")
     opened = os.open

@@ -40,7 +40,7 @@ def test_runs_every_run_in_processes_and_the_second_time_none(tmp_path):
     sweep(chosen, tmp_path, execute=never)
 
 
-def test_a_failed_run_is_told_with_its_cause_while_the_others_go_on(tmp_path):
+def test_a_failed_run_is_reported_with_its_cause_while_the_others_go_on(tmp_path):
     done = sweep(Plan(study="edge", base=BASE, cases=[{"device": "cuda:7"}, {}]), tmp_path, workers=1)
     # where there is no such GPU the run is left for a machine that has one
     assert [run.state for run in done.runs] == [State.PLANNED, State.FINISHED]
@@ -50,7 +50,7 @@ def test_a_failed_run_is_told_with_its_cause_while_the_others_go_on(tmp_path):
     assert "Traceback" not in cause
 
 
-def test_a_run_that_kills_its_workers_is_told_and_the_sweep_goes_on(tmp_path, monkeypatch):
+def test_a_run_that_kills_its_workers_is_reported_and_the_sweep_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(_python_that_kills_itself(tmp_path, times=PATIENCE)))
     done = sweep(plan(depth=[1, 2]), tmp_path / "store", workers=1)
     monkeypatch.undo()
@@ -133,7 +133,7 @@ def test_a_run_that_an_earlier_version_left_without_tables_is_completed(tmp_path
     assert "1 done, 0 left" in outlook(chosen, tmp_path).in_words()
 
 
-def test_a_damaged_run_is_told_while_the_others_are_made_done(tmp_path):
+def test_a_damaged_run_is_reported_while_the_others_are_made_done(tmp_path):
     chosen = plan(depth=[1, 2])
     first, second = (config.digest[:12] for config in chosen.configs())
     (tmp_path / f"edge-{first}").mkdir()
@@ -152,7 +152,7 @@ def test_a_damaged_run_is_told_while_the_others_are_made_done(tmp_path):
     assert (seen[-1].total, seen[-1].done, list(seen[-1].failed)) == (2, 1, [f"edge-{first}"])
 
 
-def test_a_run_deleted_meanwhile_is_told_and_the_sweep_goes_on(tmp_path):
+def test_a_run_deleted_meanwhile_is_reported_and_the_sweep_goes_on(tmp_path):
     chosen = plan(depth=[1, 2])
     gone = next(f"edge-{config.digest[:12]}" for config in chosen.configs())
 
@@ -193,7 +193,7 @@ def _python_that_kills_itself(folder, times):
     return script
 
 
-def test_outlook_tells_what_is_left_and_writes_nothing(tmp_path):
+def test_the_outlook_says_what_is_left_and_writes_nothing(tmp_path):
     chosen = plan(depth=[1, 2, 2])
     before = outlook(chosen, tmp_path / "store", workers=1)
     assert not (tmp_path / "store").exists()

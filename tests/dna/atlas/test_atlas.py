@@ -114,7 +114,7 @@ def test_nothing_is_written_over_and_nothing_half(tmp_path, monkeypatch):
         (lambda a: flip(a / "arrays.safetensors"), "the files were changed or damaged"),
     ],
 )
-def test_damage_is_told(tmp_path, damage, message):
+def test_damage_is_reported(tmp_path, damage, message):
     folder = tmp_path / "a"
     atlas().save(folder)
     damage(folder)

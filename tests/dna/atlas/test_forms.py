@@ -114,7 +114,7 @@ def test_tables_that_hold_peaks_and_heights(toy, form, comma):
     assert alike(build(toy, heights="table.txt"), toy)
 
 
-def test_the_first_base_can_be_told(toy):
+def test_the_first_base_can_be_given(toy):
     head, row = ["name", "chrom", "start", "end"], lambda n, c, s, e: (n, c, s + 1, e)
     toy.path("t.csv").write_text(wide(toy, row, head).replace("\t", ","))
     assert alike(build(toy, "t.csv", None, form="immgen"), toy)
@@ -212,7 +212,7 @@ def bigwigs(toy, value):
     return paths
 
 
-def test_a_logarithm_of_small_means_is_told_of(toy):
+def test_a_logarithm_of_small_means_is_reported(toy):
     paths = bigwigs(toy, lambda height: (height + 1) / 10_000)
     given = {"genome": toy.path("genome.fa"), "normalisation": "log2"}
     made = build_atlas(toy.path("peaks.bed"), paths, **given)
@@ -279,7 +279,7 @@ def test_a_sparse_matrix_gives_the_atlas_of_the_dense_one(toy):
             build(toy, annotated(toy, kind(dense)), None)
 
 
-def test_a_sparse_matrix_too_large_to_be_dense_is_told(toy, monkeypatch):
+def test_a_sparse_matrix_too_large_to_be_dense_is_reported(toy, monkeypatch):
     from scipy.sparse import csr_matrix
 
     from netassay.numerics import devices
@@ -310,7 +310,7 @@ def test_layers_stand_in_for_a_matrix_that_is_not_there(toy):
         ((-20, 20), "another width about the same middle"),
     ],
 )
-def test_columns_that_differ_from_names_in_a_way_that_can_be_told(toy, shift, said):
+def test_columns_that_differ_from_names_are_explained(toy, shift, said):
     held = annotated(toy)[:, 3:]
     held.var_names = [f"{c}:{s}-{e}" for _, c, s, e in toy.peaks[3:]]
     held.var["start"] += shift[0]
@@ -333,7 +333,7 @@ def test_rows_that_look_like_cells(toy, names):
     assert not any("single cells" in reason for reason in build(toy, annotated(toy), None).notes)
 
 
-def test_a_shift_that_does_not_fit_all_rows_is_told_and_not_made(toy):
+def test_a_shift_that_does_not_fit_all_rows_is_reported_and_not_made(toy):
     rows = [(f"{c}:{s + (i < 30)}-{e}", toy.heights[n]) for i, (n, c, s, e) in enumerate(toy.peaks)]
     write_heights(toy.path("h.csv"), rows)
     with pytest.raises(DataError, match=r"only 10 of its 40 names .* 30 would match if their places count from 1"):

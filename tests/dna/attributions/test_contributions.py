@@ -139,7 +139,7 @@ def test_the_gradient_is_that_of_the_forward_pass():
     assert all(values.grad is None and values.requires_grad for values in fresh.parameters())
 
 
-def test_what_cannot_be_done_is_told(monkeypatch):
+def test_what_cannot_be_done_is_reported(monkeypatch):
     model, codes = network(40), sequences(1, 40)
     with pytest.raises(ModelError, match="3 outputs and none is named"):
         attribute(model, codes)

@@ -129,7 +129,7 @@ def test_windows_over_the_end_of_a_contig_are_filled_with_unknown_bases(files):
     assert made.notes == {"window over the end of its contig, filled with unknown bases": 3}
 
 
-def test_alleles_that_are_all_left_out_are_told_all_the_same(files):
+def test_alleles_that_are_all_left_out_are_reported_all_the_same(files):
     made = variant_effects(Spelled(), *files(("chr1", 10, "a", "G", "<DEL>"), ("NC_1.1", 1, "b", "G", "T")), length=7)
     assert made.effects.shape == (0, 7)
     assert made.table().select("id", "left out").rows() == [
@@ -138,7 +138,7 @@ def test_alleles_that_are_all_left_out_are_told_all_the_same(files):
     ]
 
 
-def test_a_genome_that_disagrees_is_told_or_counted(files):
+def test_a_genome_that_disagrees_is_reported_or_counted(files):
     given = files(("chr1", 10, "a", "G", "T"), ("chr1", 11, "b", "GT", "T"), ("chr1", 12, "c", "T", "A"))
     with pytest.raises(DataError, match=r"v\.vcf:2: REF is GT at chr1:11, where .*genome\.fa has CT;.*skip"):
         variant_effects(Spelled(), *given, length=7)

@@ -60,7 +60,7 @@ def test_a_pair_of_its_own_is_left_to_itself(curve):
     assert left[1:].max() < 0.03
 
 
-def test_of_too_few_pairs_no_curve_is_told():
+def test_of_too_few_pairs_no_curve_is_given():
     whole, single, double, _ = ablated(torch.exp)
     assert fit_curves(whole, single, double[:2], PAIRS[:2]).straight
     assert not fit_curves(whole, single, double[:3], PAIRS[:3]).straight

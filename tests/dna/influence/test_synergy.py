@@ -63,7 +63,7 @@ def test_a_preferred_distance_and_orientation_is_found():
     assert found.null[8, 0] < 1
 
 
-def test_on_the_other_strand_the_pair_stands_the_other_way_round():
+def test_on_the_other_strand_the_pair_is_reversed():
     found = spacing(
         Ruler(), motif("TGG"), motif("ATC"), BACKGROUND, generator=draws(), distances=[12], both_strands=True
     )

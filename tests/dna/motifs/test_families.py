@@ -63,6 +63,6 @@ def test_without_permutations_nothing_has_a_name():
     assert found.labels() == {"filter_0": "filter 0 (unsure)"}
 
 
-def test_of_a_large_family_four_members_are_told():
+def test_of_a_large_family_four_members_are_reported():
     found = match_motifs(filters(("KLF4", "SP1", "KLF5", "SP4", "KLF14", "SP2")), vertebrates())
     assert set(factor_names(found).values()) - {"unsure"} == {"KLF/SP (KLF14, KLF5, SP1, SP2, …)"}

@@ -110,7 +110,7 @@ def test_sites_are_counted_where_the_filter_is_active(kind):
     assert filter_motifs(model, x, "conv").sites.tolist() == want.tolist()
 
 
-def test_a_given_activation_stands_behind_the_norm():
+def test_a_given_activation_follows_the_norm():
     model, x = Modules().eval(), sequences(5, LENGTH)
     with torch.no_grad():
         want = torch.exp(model.norm(model.conv(one_hot(x))))

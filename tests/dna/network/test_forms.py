@@ -173,7 +173,7 @@ def test_a_batch_of_one_that_was_squeezed_away_is_there_again():
         (Plain, {"layout": "nlc"}, "layout = 'nlc'; allowed are channels_first, channels_last"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_the_remedy(kind, words, says):
+def test_what_cannot_be_read_is_reported_with_the_remedy(kind, words, says):
     with pytest.raises(ModelError, match=says):
         predict(kind(), sequences(4, LENGTH), **words)
 

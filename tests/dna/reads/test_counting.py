@@ -200,12 +200,12 @@ def test_bam_is_shifted_and_its_duplicates_are_dropped():
         ("", "holds no fragment"),
     ],
 )
-def test_bad_lines_are_told(tmp_path, text, words):
+def test_bad_lines_are_reported(tmp_path, text, words):
     with pytest.raises(DataError, match=words):
         count_fragments(write(tmp_path / "f.tsv", text), REGIONS)
 
 
-def test_a_truncated_file_is_told(tmp_path):
+def test_a_truncated_file_is_reported(tmp_path):
     path = tmp_path / "f.tsv.gz"
     path.write_bytes(gzip.compress(TEN.encode() * 50)[:-20])
     with pytest.raises(DataError, match="damaged or cut"):
@@ -213,7 +213,7 @@ def test_a_truncated_file_is_told(tmp_path):
 
 
 @shared
-def test_a_truncated_bam_is_told(tmp_path):
+def test_a_truncated_bam_is_reported(tmp_path):
     pytest.importorskip("pysam", reason="the extra reads is not installed")
     whole = (READS / "reads.bam").read_bytes()
     (tmp_path / "cut.bam").write_bytes(whole[: len(whole) // 2])

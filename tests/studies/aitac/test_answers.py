@@ -91,7 +91,7 @@ def test_the_command_writes_the_table(run, tmp_path, capsys):
         (["--fasta", "missing.fa", "--out", "t.csv"], "missing.fa"),
     ],
 )
-def test_words_that_do_not_fit_are_told(run, tmp_path, monkeypatch, capsys, words, said):
+def test_words_that_do_not_fit_are_reported(run, tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.chdir(tmp_path)
     assert main(["predict", str(run.folder), *words]) == 2
     assert said in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_a_network_of_your_own_stays_where_it_is(run):
     assert network.on("") is network.on("cpu") is network
 
 
-def test_a_table_that_cannot_be_written_is_told(run, tmp_path, capsys):
+def test_a_table_that_cannot_be_written_is_reported(run, tmp_path, capsys):
     fasta = tmp_path / "one.fa"
     fasta.write_text(f">one\n{letters(1)}\n")
     out = fasta / "t.csv"

@@ -116,7 +116,7 @@ def test_any_module_predicts_in_evaluation_mode_and_is_left_as_it_was():
     assert (probe.training, probe.frozen.training) == (True, False)
 
 
-def test_the_epoch_is_chosen_on_validation_and_told_on_test(atlas):
+def test_the_epoch_is_chosen_on_validation_and_scored_on_test(atlas):
     config = AitacConfig(atlas=atlas, **{**SMALL, "epochs": 4, "learning_rate": 0.02})
     memory, data = run_in_memory(config), material(config)
     losses = [values[("validation_loss", "")] for values in memory.steps.values() if ("validation_loss", "") in values]

@@ -34,7 +34,7 @@ def says(runs, words):
     return sum(words in note for note in notes(runs))
 
 
-def test_the_want_of_a_null_model_is_told_once_and_only_where_there_is_none(made):
+def test_a_missing_null_model_is_reported_once_and_only_where_there_is_none(made):
     model, other = made(seed=0), made(seed=1)
     assert says([model], NO_NULL) == says([model, other], NO_NULL) == 1
     for null in ("rows", "cells", "mononucleotide", "dinucleotide"):
@@ -44,7 +44,7 @@ def test_the_want_of_a_null_model_is_told_once_and_only_where_there_is_none(made
     assert "warning" in warned
 
 
-def test_simulated_data_is_told_first_and_only_where_it_is(made):
+def test_simulated_data_is_reported_first_and_only_where_it_is(made):
     real, simulated = made(), made(atlas="simulated")
     assert says([real], SIMULATED) == 0
     assert says([simulated], SIMULATED) == says([real, simulated], SIMULATED) == 1

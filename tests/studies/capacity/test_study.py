@@ -56,7 +56,7 @@ def test_a_run_says_what_it_found(runs):
     assert {"Lemma 9", "Theorem 13", "Theorem 21"} <= set(bounds["source"])
 
 
-def test_the_best_model_is_kept_and_gives_the_loss_told(runs):
+def test_the_best_model_is_kept_and_gives_the_recorded_loss(runs):
     from netassay.corpus.target import exact_loss
     from netassay.nets.decoder import ExperimentDecoder
     from netassay.numerics.devices import generator
@@ -203,7 +203,7 @@ def test_a_changed_corpus_is_refused_on_resuming(tmp_path):
         (["--trained", "al"], "al"),
     ],
 )
-def test_bad_input_is_told_and_leaves_nothing(flags, words, tmp_path, capsys):
+def test_bad_input_is_reported_and_leaves_nothing(flags, words, tmp_path, capsys):
     assert main(["capacity", *flags, "--store", str(tmp_path / "runs")]) == 2
     told = capsys.readouterr()
     assert words in told.err

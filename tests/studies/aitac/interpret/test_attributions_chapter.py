@@ -109,7 +109,7 @@ def test_the_section_is_drawn_from_the_tables(tables, subject, tmp_path):
     }
 
 
-def test_without_the_extra_the_others_are_made_and_it_is_told(subject, monkeypatch):
+def test_without_the_extra_the_others_are_made_and_a_note_names_it(subject, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tangermeme", None)
     config = subject.config.replace(attribution_peaks=1, attribution_cell_types=1)
     made = chapter.tables(subject, config)

@@ -139,7 +139,7 @@ def test_pages_map_two_varied_keys(tmp_path):
     assert prediction.items[0].data["networks"].to_list() == [4]
 
 
-def test_constant_targets_are_told(tmp_path):
+def test_constant_targets_are_reported(tmp_path):
     import numpy as np
 
     np.savez(tmp_path / "a.npz", x=np.ones((4, 2)), y=np.zeros(4, int))

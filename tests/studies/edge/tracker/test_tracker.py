@@ -206,7 +206,7 @@ def test_most_steps_ask_nothing_keep_their_loss_and_no_look_is_late(tmp_path, mo
     assert kept["step"].to_list() == kept["value"].to_list() == [*range(3200)]
 
 
-def test_nearing_the_edge_is_told_once(tmp_path):
+def test_nearing_the_edge_is_reported_once(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     sharp = float(netassay.sharpness(model, nn.MSELoss(), [(X, Y)]).values[0])
@@ -543,7 +543,7 @@ def test_wrappers_of_the_module_are_taken_off(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [None, math.nan, "a string"])
-def test_a_motion_that_is_no_motion_is_told_and_the_sharpness_kept(tmp_path, wrong):
+def test_a_motion_that_is_no_motion_is_reported_and_the_sharpness_kept(tmp_path, wrong):
     given = (lambda optimizer, parameters: 1 / 0) if wrong is None else (lambda optimizer, parameters: wrong)
     model = network()
     tracker = SharpnessTracker(model, nn.MSELoss(), [(X, Y)], store=tmp_path, budget=1e9, motion=given)
