@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -62,6 +63,8 @@ def train_each(rank, folder, kinds):
         train(rank, folder, kind)
     dist.barrier()  # a process that leaves while the other still talks aborts now and then
     dist.destroy_process_group()
+    # everything is written; torch's threads of a group that was destroyed now and then abort a process that exits
+    os._exit(0)
 
 
 def train(rank, folder, kind):
