@@ -10,7 +10,7 @@ import pytest
 
 from netassay import files
 from netassay.errors import DataError, StoreError
-from netassay.files import refuse_existing, whole_file, whole_folder, write_file
+from netassay.files import refuse_existing, refuse_misplaced, whole_file, whole_folder, write_file
 
 
 def test_a_file_takes_its_place_whole_with_its_folder_and_ending(tmp_path):
@@ -134,3 +134,13 @@ os.kill(os.getpid(), 9)
     living.write_bytes(b"")
     write_file(tmp_path / "x.csv", b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, dead[1], "x.csv"])
+
+
+def test_a_file_in_a_file_and_in_place_of_a_folder_are_refused_before_the_work(tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    refuse_misplaced(tmp_path / "a.txt")
+    refuse_misplaced(tmp_path / "new" / "page.html")
+    for path in (tmp_path, tmp_path / "a.txt" / "page.html", tmp_path / "a.txt" / "b" / "page.html"):
+        with pytest.raises(StoreError, match="is a f"):
+            refuse_misplaced(path)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a.txt"]

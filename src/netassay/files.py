@@ -106,6 +106,18 @@ def refuse_existing(path: Path | str, *, refusal: type[NetassayError] = StoreErr
         raise refusal(f"{path}: exists already; give another folder, or delete it first")
 
 
+def refuse_misplaced(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> None:
+    """Refuses a path for a file before the work for it begins: one that is a folder, or lies in a file."""
+    path = Path(path)
+    if path.is_dir():
+        raise refusal(f"{path}: is a folder; give the name of a file")
+    for folder in path.parents:
+        if folder.exists():
+            if not folder.is_dir():
+                raise refusal(f"{path}: cannot be written, since {folder} is a file; choose a folder")
+            return
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file is named as one that was still being written."""
     return TEMPORARY in name and (name.startswith(".") or name.endswith(TEMPORARY))

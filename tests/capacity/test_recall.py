@@ -176,6 +176,11 @@ def test_a_constructed_model_holds_all_contexts():
     assert found.right == found.contexts == made.contexts
 
 
+def test_a_suffix_longer_than_any_document_is_asked_of_none():
+    result = memorisation(torch.nn.Embedding(3, 3), [[0, 1, 2]], prefix=1, suffix=1 << 62)
+    assert result.extraction.sequences == 0
+
+
 def test_extraction_probabilities_are_the_shares_of_samples():
     model = Recurrent(vocabulary=3)
     documents = [[0, 1, 0, 2], [1, 1, 2, 0], [2, 0, 0, 1]]

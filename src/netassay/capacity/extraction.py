@@ -58,7 +58,8 @@ class Extraction:
         position = prefix + (feed.first is not None)
         rows = np.flatnonzero((feed.skips <= position) & (feed.lengths >= position + suffix))
         first = feed.edges[:-1][rows] + position - feed.skips[rows]
-        places = first[:, None] + np.arange(suffix)
+        # a suffix longer than any row is asked of no row, and no table of its length is made
+        places = first[:, None] + np.arange(suffix if len(rows) else 0)
         return cls(prefix, suffix, rows, right[places].all(1), -nats[places].sum(1))
 
     @property

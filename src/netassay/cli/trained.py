@@ -12,6 +12,7 @@ from netassay.cli.command import Ask, Command, Format
 from netassay.cli.output import answer, progress_of_chapters, progress_of_steps, say, written
 from netassay.commands import sequences
 from netassay.errors import ConfigError
+from netassay.files import refuse_misplaced
 from netassay.interpreting import interpret as interpret_run
 from netassay.interpreting import reduce as reduce_run
 from netassay.interpreting import transfer as transfer_run
@@ -45,6 +46,8 @@ def transfer(
 
     if figures is not None and out is None:
         raise ConfigError("--figures: figures are those of a page; give --out PAGE.html as well")
+    if out is not None:
+        refuse_misplaced(out)
     with progress_of_chapters() as watch:
         run = ask(watch=watch)
     answer(summarise(run), format)

@@ -183,6 +183,8 @@ def test_the_command_makes_run_and_page(run, folder, tmp_path, capsys):
     table.write_text("source,target\na,a\nb,a\nc,b\nd,ce\n")
     assert main([*words, "--cell-types", str(table)]) == 2
     assert f"{table}:5: the atlas has no cell type 'ce'" in capsys.readouterr().err
+    assert main([*words, "--cell-types", str(table), "--out", f"{table}/page.html"]) == 2
+    assert "map.tsv is a file" in capsys.readouterr().err
     assert main([*words, "--cell-types", str(table), "--figures", "f"]) == 2
     assert "give --out" in capsys.readouterr().err
     assert len(list(run.folder.parent.iterdir())) == before
