@@ -140,7 +140,9 @@ def test_a_file_in_a_file_and_in_place_of_a_folder_are_refused_before_the_work(t
     (tmp_path / "a.txt").write_text("")
     refuse_misplaced(tmp_path / "a.txt")
     refuse_misplaced(tmp_path / "new" / "page.html")
-    for path in (tmp_path, tmp_path / "a.txt" / "page.html", tmp_path / "a.txt" / "b" / "page.html"):
+    (tmp_path / "full").symlink_to("/dev/null")
+    inside = tmp_path / "a.txt" / "page.html"
+    for path in (tmp_path, inside, inside.parent / "b" / "page.html", tmp_path / "full"):
         with pytest.raises(StoreError, match="is a f"):
             refuse_misplaced(path)
-    assert sorted(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a.txt", tmp_path / "full"]

@@ -107,10 +107,10 @@ def refuse_existing(path: Path | str, *, refusal: type[NetassayError] = StoreErr
 
 
 def refuse_misplaced(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> None:
-    """Refuses a path for a file before the work for it begins: one that is a folder, or lies in a file."""
+    """Refuses a path for a file before the work for it begins: a folder, a pipe or a device, or one within a file."""
     path = Path(path)
-    if path.is_dir():
-        raise refusal(f"{path}: is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        raise refusal(f"{path}: is a folder, a pipe or a device; give the name of a file")
     for folder in path.parents:
         if folder.exists():
             if not folder.is_dir():
