@@ -47,7 +47,7 @@ __getattr__, __dir__, __all__ = contents(
         "load_model": "netassay.runs.models",
         "save_model": "netassay.runs.models",
         "describe_model": "netassay.runs.models",
-        "contexts_within": "netassay.corpus.out_of_core",
+        "contexts_within": "netassay.corpus.context",
         "read_corpus": "netassay.formats.corpus",
         "read_in_parts": "netassay.formats.corpus",
         "bounds": "netassay.commands.bounds",

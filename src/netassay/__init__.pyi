@@ -52,7 +52,7 @@ from netassay.commands.theory import injectivity as injectivity
 from netassay.commands.theory import rank as rank
 from netassay.corpus.context import Contexts as Contexts
 from netassay.corpus.context import contexts as contexts
-from netassay.corpus.out_of_core import contexts_within as contexts_within
+from netassay.corpus.context import contexts_within as contexts_within
 from netassay.curvature.central_flow import CentralFlow as CentralFlow
 from netassay.curvature.critical import CriticalFollower as CriticalFollower
 from netassay.curvature.critical import CriticalSharpness as CriticalSharpness

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netassay
-from netassay.capacity import corpus_bounds
 from netassay.capacity.corpus_bounds import verdict
 from netassay.corpus.context import contexts
 from netassay.corpus.tallies import telescoped_bound
@@ -90,19 +89,19 @@ def test_information_of_a_thousand_stories(shared_data):
     corpus = read_corpus(shared_data / "text" / "tinystories.txt", document="record", limit=10).documents
     found = contexts(list(corpus)[:1000], length=10)
     bits = (9000 * math.log(761) - found.bound_nats) / math.log(2)
-    assert corpus_bounds.information_bits(found) == pytest.approx(bits)
-    assert corpus_bounds.predicted_parameters(found) == pytest.approx(bits / 3.6)
-    assert corpus_bounds.predicted_parameters(found, bits_per_parameter=3.83) == pytest.approx(bits / 3.83)
+    assert found.information_bits == pytest.approx(bits)
+    assert found.predicted_parameters() == pytest.approx(bits / 3.6)
+    assert found.predicted_parameters(bits_per_parameter=3.83) == pytest.approx(bits / 3.83)
 
 
 def test_a_corpus_known_by_heart_in_bits():
     # eight equally frequent words, each the only continuation of its own context: three bits each, no loss
     found = contexts([[i, i] for i in range(8)])
     assert found.bound_nats == 0
-    assert corpus_bounds.information_bits(found) == pytest.approx(24)
-    assert corpus_bounds.information_bits(contexts([[5, 5]])) == 0
+    assert found.information_bits == pytest.approx(24)
+    assert contexts([[5, 5]]).information_bits == 0
     with pytest.raises(ConfigError, match="above 0"):
-        corpus_bounds.predicted_parameters(found, bits_per_parameter=0)
+        found.predicted_parameters(bits_per_parameter=0)
 
 
 @pytest.fixture
@@ -187,7 +186,7 @@ def test_all_bounds_side_by_side(corpus):
     assert unequal.parameters == corpus.degrees_of_freedom_unequal < corpus.degrees_of_freedom
     predicted = rows["bits, 3.6 a parameter"]
     assert predicted.leaves_out == "the fixed cost of embedding and attention"
-    assert rows["bits, 3.6 a parameter"].parameters == corpus_bounds.predicted_parameters(corpus)
+    assert rows["bits, 3.6 a parameter"].parameters == corpus.predicted_parameters()
     assert rows["rank of the logits"].rank == 4
     theory = rows["decoder of the theory, a neuron a context"]
     assert theory.width == n

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netassay.corpus.context import contexts
-from netassay.corpus.out_of_core import contexts_within
+from netassay.corpus.context import contexts, contexts_within
 from netassay.errors import DataError
 from netassay.formats.corpus import read_corpus, read_in_parts
 from netassay.formats.documents import END_WORD, Documents

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER, logit_rank, predicted_parameters
+from netassay.capacity.corpus_bounds import logit_rank
 from netassay.capacity.theorems import (
     averaging_parameters,
     decoder_parameters,
@@ -13,7 +13,7 @@ from netassay.capacity.theorems import (
     fewest_parameters,
     fewest_parameters_any_distribution,
 )
-from netassay.corpus.context import Contexts
+from netassay.corpus.context import BITS_PER_PARAMETER, Contexts
 from netassay.errors import ConfigError
 
 Says = Literal["necessary", "sufficient", "expected"]
@@ -97,7 +97,7 @@ def side_by_side(contexts: Contexts, *, vocabulary: int | None = None, embedding
             "Morris et al. 2025",
             "expected",
             "this corpus",
-            predicted_parameters(contexts),
+            contexts.predicted_parameters(),
             leaves_out="the fixed cost of embedding and attention",
         ),
         Row(

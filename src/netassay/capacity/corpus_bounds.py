@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -16,38 +15,15 @@ from netassay.capacity.theorems import (
     fewest_parameters,
     trainable_count,
 )
-from netassay.corpus.context import Contexts
+from netassay.corpus.context import BITS_PER_PARAMETER, Contexts
 from netassay.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
 
-BITS_PER_PARAMETER = 3.6
-"""Morris et al. (2025, arXiv 2505.24832): what GPT-style decoders were measured to hold; 3.83 in float32."""
-
 NOT_GENERIC: Literal["not for almost all frequencies"] = "not for almost all frequencies"
 
 Answer = Literal["can", "cannot", "may", "not for almost all frequencies"]
-
-
-def information_bits(corpus: Contexts) -> float:
-    """Information of the corpus about its tokens, in bits: predictions ln zeta - bound, over ln 2.
-
-    First tokens, which no context predicts, are left out.
-    """
-    if corpus.vocabulary < 2:
-        return 0.0
-    return (corpus.predictions * math.log(corpus.vocabulary) - corpus.bound_nats) / math.log(2)
-
-
-def predicted_parameters(corpus: Contexts, *, bits_per_parameter: float = BITS_PER_PARAMETER) -> float:
-    """Parameters with which training is expected to begin to memorise the corpus: `information_bits` over a rate.
-
-    Empirical, not a bound in either direction (Morris et al. 2025).
-    """
-    if not bits_per_parameter > 0:
-        raise ConfigError(f"bits_per_parameter is {bits_per_parameter}; it is above 0")
-    return information_bits(corpus) / bits_per_parameter
 
 
 def logit_rank(support: int, vocabulary: int) -> int:
@@ -129,7 +105,7 @@ def verdict(corpus: Contexts, parameters: int, *, width: int | None = None, voca
     else:
         answer, worst = answers(n, zeta, freedom, parameters, width=width)
     fewest = fewest_parameters(n, zeta) if zeta else 0
-    predicted = predicted_parameters(corpus)
+    predicted = corpus.predicted_parameters()
     words = [
         _answer_in_words(answer, corpus, parameters, width),
         _worst_case_in_words(worst, n, parameters, fewest),

@@ -86,8 +86,8 @@ def attribute(ask: Ask, *, out: Any, format: Format = "table") -> None:
     attributions = ask()
     if attributions.shared:
         say(f"{attributions.shared:,} bases lie in several regions: the mean is written")
-    _say_counts(attributions.given.dropped, attributions.given.notes)
-    counts = {"left_out": dict(attributions.given.dropped), "changed": dict(attributions.given.notes)}
+    _say_counts(attributions.sequences.dropped, attributions.sequences.notes)
+    counts = {"left_out": dict(attributions.sequences.dropped), "changed": dict(attributions.sequences.notes)}
     written(out, format, sequences=attributions.table.height, **counts)
 
 

@@ -162,8 +162,8 @@ def _contexts_in(
     address: str | None,
     hold: bool,
 ) -> Contexts:
+    from netassay.corpus.context import LEAST_ROOM, contexts_within
     from netassay.corpus.counting import AT_ONCE
-    from netassay.corpus.out_of_core import LEAST_ROOM, contexts_within
     from netassay.corpus.packing import packed
     from netassay.corpus.parting import PARTING_BYTES
     from netassay.formats import corpus as formats
@@ -347,8 +347,6 @@ def entropy(
         >>> result.bound_nats < result.bound_nats_with_empty
         True
     """
-    from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
-
     for name, value in (("page", page), ("model", model)):
         if value is not None and lengths is None:
             raise ConfigError(f"{name} is for the bound at lengths of context; give --lengths, such as 1,2,4,...,1024")
@@ -384,8 +382,8 @@ def entropy(
         bound_nats_with_empty=contexts.bound_nats_with_empty,
         bound_bits_per_token=contexts.bound_bits_per_token,
         bound_bits_per_token_with_empty=contexts.bound_bits_per_token_with_empty,
-        information_bits=information_bits(contexts),
-        predicted_parameters=predicted_parameters(contexts),
+        information_bits=contexts.information_bits,
+        predicted_parameters=contexts.predicted_parameters(),
         counted_on_disk=contexts.on_disk,
         skipped=contexts.skipped,
         by_length=_by_length(contexts) if by_length else None,
@@ -398,8 +396,7 @@ def _count(
 ) -> tuple[Contexts, list[dict[str, Any]]]:
     """The contexts of a corpus and, counted in the same pass, a row for each length of context."""
     from netassay.corpus.conditional import Backwards, require_lengths
-    from netassay.corpus.context import Contexts
-    from netassay.corpus.out_of_core import LEAST_ROOM
+    from netassay.corpus.context import LEAST_ROOM, Contexts
 
     if lengths is None:
         return contexts_of(files, window=window, hold=False, **corpus), []

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netassay
-from netassay.corpus.context import TOKEN_BYTES, Census
+from netassay.corpus.context import LEAST_ROOM, Census
+from netassay.corpus.counting import TOKEN_BYTES
 from netassay.corpus.gathering import added_up, count_portion, refuse_empty, window_joined, write_index
-from netassay.corpus.out_of_core import LEAST_ROOM
 from netassay.corpus.shuffle import Manifest, Shuffle, stamp, write_portions
 from netassay.corpus.spine import Spine
 from netassay.errors import ConfigError, DataError, NetassayError, StoreError

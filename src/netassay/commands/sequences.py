@@ -251,7 +251,7 @@ def _write_attributions(attributions: RunAttributions, folder: Path, *, regions:
     save_attributions(folder / "contributions.safetensors", attributions.attributions)
     shared = 0
     if regions:
-        shared = write_tracks(folder, attributions.attributions, attributions.table, attributions.given.contigs)
+        shared = write_tracks(folder, attributions.attributions, attributions.table, attributions.sequences.contigs)
     if patterns:
         try:
             recurring = find_patterns(attributions.attributions, file=folder / "patterns.h5")

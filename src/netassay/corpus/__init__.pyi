@@ -3,12 +3,12 @@ from netassay.corpus.conditional import Conditional as Conditional
 from netassay.corpus.conditional import conditional_entropies as conditional_entropies
 from netassay.corpus.context import Contexts as Contexts
 from netassay.corpus.context import contexts as contexts
+from netassay.corpus.context import contexts_within as contexts_within
 from netassay.corpus.distribution import Distributions as Distributions
 from netassay.corpus.distribution import distributions as distributions
 from netassay.corpus.feed import Feed as Feed
 from netassay.corpus.occurrence import Occurrences as Occurrences
 from netassay.corpus.occurrence import occurrences as occurrences
-from netassay.corpus.out_of_core import contexts_within as contexts_within
 from netassay.corpus.packing import packed as packed
 from netassay.corpus.tallies import telescoped_bound as telescoped_bound
 from netassay.corpus.target import Targets as Targets

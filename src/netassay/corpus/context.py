@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from typing import Any, TypeVar
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from netassay.corpus.counting import SMALL_IDS, distinct, prefix_totals, window_totals
+from netassay.corpus.conditional import Backwards
+from netassay.corpus.counting import (
+    AT_ONCE,
+    IDS_AT_ONCE,
+    SMALL_IDS,
+    counting_bytes,
+    distinct,
+    joined,
+    prefix_totals,
+    window_totals,
+)
 from netassay.corpus.distribution import Distributions, distributions
+from netassay.corpus.parting import Division, Sums, count_parts
 from netassay.corpus.tallies import Tally, dense_ids
 from netassay.errors import ConfigError, DataError
-from netassay.formats.documents import Documents
+from netassay.formats.documents import Documents, in_one_vocabulary
 
 LONGEST = 1 << 40
 """More tokens than any document has; a longer length or window is a typing error."""
+
+BITS_PER_PARAMETER = 3.6
+"""Morris et al. (2025, arXiv 2505.24832): what GPT-style decoders were measured to hold; 3.83 in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +63,7 @@ class Contexts:
         unequal_by_length: (T,) distinct counts of next tokens less one, summed.
         widest_by_length: (T,) maximum number of distinct next tokens after one context.
         nats_by_length: (T,) contribution to the bound.
-        held: The documents, if they were counted in memory and are asked for.
+        sequences: The documents, if they were counted in memory and are asked for.
         skipped: Documents that reading left out, by reason.
         on_disk: Whether documents were written to disk to count them.
 
@@ -75,7 +92,7 @@ class Contexts:
     unequal_by_length: Int64[np.ndarray, " T"]
     widest_by_length: Int64[np.ndarray, " T"]
     nats_by_length: Float64[np.ndarray, " T"]
-    held: Documents | None = field(repr=False)
+    sequences: Documents | None = field(repr=False)
     skipped: Mapping[str, int] = field(default_factory=dict)
     on_disk: bool = False
 
@@ -86,12 +103,12 @@ class Contexts:
     @property
     def corpus(self) -> Documents:
         """The documents as used; DataError for contexts that were counted on disk, which keeps numbers only."""
-        if self.held is None:
+        if self.sequences is None:
             raise DataError(
                 "these contexts were counted on disk or without their documents, which are not held; take a part of "
                 "the corpus that fits into memory, or give more memory"
             )
-        return self.held
+        return self.sequences
 
     @property
     def n(self) -> int:
@@ -156,6 +173,25 @@ class Contexts:
         """Least mean cross-entropy of a token in bits, first tokens predicted too; nan without any."""
         return self.bound_nats_with_empty / math.log(2) / self.tokens if self.tokens else math.nan
 
+    @property
+    def information_bits(self) -> float:
+        """Information of the corpus about its tokens, in bits: predictions ln zeta - bound, over ln 2.
+
+        First tokens, which no context predicts, are left out.
+        """
+        if self.vocabulary < 2:
+            return 0.0
+        return (self.predictions * math.log(self.vocabulary) - self.bound_nats) / math.log(2)
+
+    def predicted_parameters(self, *, bits_per_parameter: float = BITS_PER_PARAMETER) -> float:
+        """Parameters with which training is expected to begin to memorise the corpus: `information_bits` over a rate.
+
+        Empirical, not a bound in either direction (Morris et al. 2025). ConfigError for a rate that is not above 0.
+        """
+        if not bits_per_parameter > 0:
+            raise ConfigError(f"bits_per_parameter is {bits_per_parameter}; it is above 0")
+        return self.information_bits / bits_per_parameter
+
     def distributions(self, *, empty: bool = False) -> Distributions:
         """The contexts with their next tokens and counts, ordered by length; with the empty one if asked.
 
@@ -215,13 +251,130 @@ def contexts(
     return counted_contexts(corpus, numbers, length=length, window=window)
 
 
+LEAST_ROOM = 1 << 26
+SAMPLE = 1 << 28
+"""Counting a corpus that takes no more is not worth dividing it, and first tokens of a larger one are like these."""
+
+
+def contexts_within(
+    parts: Iterable[Documents],
+    *,
+    memory: int,
+    length: int | None = None,
+    exact_length: bool = False,
+    window: int | None = None,
+    folder: Path | None = None,
+    hold: bool = True,
+) -> Contexts:
+    """What `contexts` gives for the documents of all parts, within a given memory.
+
+    A corpus that needs more is divided into parts, which are written to a temporary folder where they take too much,
+    1 to 8 bytes for each token used, and counted one by one; the result then holds the numbers without the documents.
+
+    Args:
+        parts: Documents in parts, best small ones, in one vocabulary, as `read_in_parts` gives them.
+        memory: Bytes (64 MiB or more) in addition to those already in use.
+        length: Cut every document to its first tokens (1 or more).
+        exact_length: Leave out, and count, documents shorter than `length`.
+        window: Contexts are the last `window` tokens (1 or more).
+        folder: Where to make the temporary folder; by default the system's.
+        hold: Whether the result is to hold the documents if they fit; without them, counting takes less memory.
+
+    Returns:
+        The contexts.
+
+    Raises:
+        ConfigError: For a memory below 64 MiB.
+        DataError: Where a single document needs more memory.
+        StoreError: Where the disk is full.
+
+    Source:
+        Madden, Fox, Thrampoulidis (2024), section 2.
+
+    Example:
+        >>> import netassay
+        >>> parts = netassay.read_in_parts("stories.txt")
+        >>> netassay.contexts_within(parts, memory=1 << 28).documents
+        3
+    """
+    require_sizes(length, exact_length, window)
+    if memory < LEAST_ROOM:
+        raise ConfigError(f"memory is {memory:,} bytes; counting needs at least {LEAST_ROOM:,} (64 MiB)")
+    census = Census(memory, length, exact_length)
+    arriving = map(census.take, in_one_vocabulary(parts))
+    pieces, size = [], 0
+    room_of_sample = memory if hold or window is not None else min(memory, SAMPLE)
+    for part in arriving:
+        pieces.append(part)
+        size += census.bytes_for(len(part) if window is None else len(part.tokens), len(part.tokens))
+        if size > room_of_sample:
+            break
+    else:
+        corpus = Documents.concatenate(pieces)
+        pieces.clear()
+        return counted_contexts(corpus.renumbered(), census.counts(), length=length, window=window)
+    if window is not None:
+        return _windows(chain(pieces, arriving), census, memory, length, window, folder)
+    with tempfile.TemporaryDirectory(prefix="netassay-", dir=folder) as room:
+        division = Division(pieces, Path(room), memory)
+        for part in joined(chain(_emptied(pieces), arriving), AT_ONCE):
+            division.append(part)
+        sums = Sums(census.longest)
+        sums.context(0, division.counts())
+        divided = division.parts()
+        on_disk = count_parts(divided, sums, memory - division.waiting, census.small, Path(room)) or division.on_disk
+    numbers = census.counts()
+    totals = sums.totals(division.documents, numbers["tokens"])
+    return summed_contexts(totals, numbers, length=length, on_disk=on_disk)
+
+
+def _emptied(pieces: list[Documents]) -> Iterator[Documents]:
+    """The documents of a list, each of which is removed from it when it is taken."""
+    while pieces:
+        yield pieces.pop(0)
+
+
+def _windows(
+    parts: Iterable[Documents],
+    census: Census,
+    memory: int,
+    length: int | None,
+    window: int,
+    folder: Path | None,
+) -> Contexts:
+    """Contexts of a window on disk: the shorter ones where documents begin, and those of `window` tokens."""
+    with Backwards(folder, memory) as corpus:
+
+        def beginnings() -> Iterator[Documents]:
+            for part in parts:
+                corpus.append(part)
+                yield part.beginnings(window)
+
+        short = contexts_within(beginnings(), memory=memory, folder=folder)
+        full = corpus.rows([window], shortest=window)[0] if census.longest > window else None
+    names = ("contexts", "predictions", "certain", "branches", "unequal", "widest", "nats")
+    numbers: dict[str, Any] = {
+        f"{name}_by_length": np.append(getattr(short, f"{name}_by_length"), getattr(full, name))
+        for name in names
+        if full is not None
+    }
+    return replace(short, length=length, window=window, sequences=None, on_disk=True, **census.counts(), **numbers)
+
+
 def counted_contexts(
     corpus: Documents, numbers: Mapping[str, Any], *, length: int | None, window: int | None
 ) -> Contexts:
     """The contexts of documents as used, whose own numbers are stated."""
     ids, vocabulary = dense_ids(corpus.tokens)
     count = prefix_totals if window is None else partial(window_totals, window=window)
-    return Contexts(**numbers, length=length, window=window, held=corpus, **by_length(count(corpus, ids, vocabulary)))
+    return Contexts(
+        **numbers, length=length, window=window, sequences=corpus, **by_length(count(corpus, ids, vocabulary))
+    )
+
+
+def summed_contexts(totals: Tally, numbers: Mapping[str, Any], *, length: int | None, on_disk: bool = True) -> Contexts:
+    """The contexts of parts that were counted one by one."""
+    return Contexts(**numbers, length=length, window=None, sequences=None, on_disk=on_disk, **by_length(totals))
 
 
 def by_length(totals: Tally) -> dict[str, Any]:
@@ -249,20 +402,7 @@ def fit_length(corpus: Documents, length: int | None, exact: bool) -> tuple[Docu
     return documents.beginnings(length), int((lengths > length).sum()), short
 
 
-DOCUMENT_BYTES = 200
-TOKEN_BYTES = 28
-SPARSE_TOKEN_BYTES = 72
-"""Maximum memory of counting, for each document and each token; the last for ids that are not small."""
-
-AT_ONCE = 1 << 15
 DENSE_IDS = 1 << 26
-
-Number = TypeVar("Number", int, np.ndarray)
-
-
-def counting_bytes(documents: Number, tokens: Number, small: bool) -> Number:
-    """Maximum memory that counting this many documents with this many tokens takes; `small`: all ids are."""
-    return documents * DOCUMENT_BYTES + tokens * (TOKEN_BYTES if small else SPARSE_TOKEN_BYTES)
 
 
 class Census:
@@ -318,8 +458,8 @@ class Census:
             self._ids = np.concatenate([self._ids, np.zeros(2 * largest - len(self._ids), bool)])
         # most tokens of a large corpus have occurred before
         if not self._ids[smallest : largest + 1].all():
-            for first in range(0, len(tokens), AT_ONCE):
-                self._ids[tokens[first : first + AT_ONCE].astype(np.intp)] = True
+            for first in range(0, len(tokens), IDS_AT_ONCE):
+                self._ids[tokens[first : first + IDS_AT_ONCE].astype(np.intp)] = True
 
     def _require_room(self, part: Documents) -> None:
         lengths = part.lengths

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int, Int64, UInt8, UInt64
@@ -407,3 +408,16 @@ class _Block:
         change = np.ones(len(self._keys) + 1, bool)
         np.greater_equal(self._differences, np.uint64(self._form.unit(length)), out=change[1:-1])
         return change.nonzero()[0]
+
+
+DOCUMENT_BYTES = 200
+TOKEN_BYTES = 28
+SPARSE_TOKEN_BYTES = 72
+"""Maximum memory of counting, for each document and each token; the last for ids that are not small."""
+
+Number = TypeVar("Number", int, np.ndarray)
+
+
+def counting_bytes(documents: Number, tokens: Number, small: bool) -> Number:
+    """Maximum memory that counting this many documents with this many tokens takes; `small`: all ids are."""
+    return documents * DOCUMENT_BYTES + tokens * (TOKEN_BYTES if small else SPARSE_TOKEN_BYTES)

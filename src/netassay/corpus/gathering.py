@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from netassay.corpus.context import Contexts, counting_bytes
+from netassay.corpus.context import Contexts, summed_contexts
+from netassay.corpus.counting import counting_bytes
 from netassay.corpus.parting import PARTING_BYTES, Part, Sums, continuations, count_documents, count_parts
 from netassay.corpus.shuffle import Manifest, Shuffle
 from netassay.errors import DataError, StoreError
@@ -165,7 +166,7 @@ def added_up(shuffle: Shuffle, manifests: Sequence[Manifest]) -> Contexts:
     _add_nodes(shuffle, np.concatenate(following), np.sum([manifest.ended for manifest in manifests], axis=0), sums)
     documents = sum(manifest.about["documents"] for manifest in manifests)
     counts, tokens = _totals(manifests), sum(manifest.about["tokens"] for manifest in manifests)
-    result = sums.finished(shuffle.length, documents, {**counts, "tokens": tokens})
+    result = summed_contexts(sums.totals(documents, tokens), {**counts, "tokens": tokens}, length=shuffle.length)
     return replace(result, window=shuffle.window, tokens=counts["tokens"])
 
 

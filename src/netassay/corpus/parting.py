@@ -1,4 +1,9 @@
-"""Documents on disk separated by their first tokens, counted part by part, and the sums of the parts."""
+"""A corpus larger than memory: its documents separated by their first tokens, on disk, and counted part by part.
+
+Documents that differ in their first tokens share no longer context. So the corpus is written into parts by first token
+as it arrives, and each part is counted in memory; where a first token has too many documents, it is removed from them
+and its part is split again by the next one. Every number is exact, and nats are those of memory to the last bit.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Int64
 
-from netassay.corpus.context import Contexts, by_length, counting_bytes
-from netassay.corpus.counting import counted
+from netassay.corpus.counting import AT_ONCE, Piles, counted, counting_bytes, first_tokens, small, sum_counts
 from netassay.corpus.tallies import PREDICTIONS, UNIT, Tally, closing_nats, dense_ids, require_equal, x_ln_x
 from netassay.errors import DataError
 from netassay.formats.documents import Documents
@@ -77,12 +80,76 @@ class Sums:
             closing, documents = other["ends"].tolist()
             self.add(0, part, closing, documents)
 
-    def finished(self, length: int | None, documents: int, counts: Mapping[str, Any]) -> Contexts:
-        """The contexts of all parts, checked against the bound from comparing entire documents."""
+    def totals(self, documents: int, tokens: int) -> Tally:
+        """The sums of all parts, checked against the bound from comparing entire documents."""
         require_equal(self._totals.total_nats, self._closing, documents, self._documents)
-        predictions = self._totals.numbers[PREDICTIONS].sum()
-        assert predictions == counts["tokens"], "the parts do not add up to the tokens"
-        return Contexts(**counts, length=length, window=None, held=None, on_disk=True, **by_length(self._totals))
+        assert self._totals.numbers[PREDICTIONS].sum() == tokens, "the parts do not add up to the tokens"
+        return self._totals
+
+
+MOST_BLOCK = 1 << 18
+"""Maximum number of bytes that a pile gathers before it writes them."""
+
+
+class Division:
+    """Documents in piles, in memory, or with a file for each pile where they take more than a quarter of it.
+
+    How often tokens are first in a sample decides which go together.
+
+    Attributes:
+        on_disk: Whether any documents are in files.
+    """
+
+    def __init__(self, sample: Sequence[Documents], folder: Path, memory: int) -> None:
+        self._piles = Piles(sum_counts(sample))
+        piles = len(self._piles.alone)
+        # fewer and larger pieces are written than arrive
+        block = min(memory // 8 // piles, MOST_BLOCK)
+        self._spills = [Spill(folder / f"first-{number}", block=block, waits=True) for number in range(piles)]
+        self._counts = sum_counts([])
+        self._others = np.empty((3, 0), np.int64)
+        self._memory = memory
+        self.on_disk = False
+
+    @property
+    def documents(self) -> int:
+        """Documents so far."""
+        return sum(spill.documents for spill in self._spills)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the documents in memory."""
+        return sum(spill.waiting for spill in self._spills)
+
+    def append(self, part: Documents) -> None:
+        """Adds documents, none of them empty."""
+        for piece in part.parts(AT_ONCE):
+            self._append(piece)
+        if not self.on_disk and self.waiting > self._memory // 4:
+            self.on_disk = True
+            for spill in self._spills:
+                spill.write()
+
+    def counts(self) -> Int64[np.ndarray, " g"]:
+        """How many documents begin with each first token that there is."""
+        return np.concatenate([self._counts[self._counts > 0], self._others[1]])
+
+    def parts(self) -> list[Part]:
+        """The piles that have documents; from those of one first token it has been removed."""
+        return [
+            Part(spill, 1, True) if alone else Part(spill, 0, False)
+            for spill, alone in zip(self._spills, self._piles.alone.tolist(), strict=True)
+            if spill.documents
+        ]
+
+    def _append(self, part: Documents) -> None:
+        heads = first_tokens(part)
+        self._counts += sum_counts([part])
+        large = ~small(heads)
+        if large.any():
+            self._others = add_continuations(self._others, heads[large], part.lengths[large], self._memory)
+        for pile, documents in self._piles.apart(part, heads):
+            self._spills[pile].append(documents.without_first(1) if self._piles.alone[pile] else documents)
 
 
 def count_parts(parts: Sequence[Part], sums: Sums, memory: int, small: bool, folder: Path) -> bool:

@@ -18,7 +18,7 @@ from netassay.curvature.eigen import (
     slackest,
 )
 from netassay.curvature.preconditioner import PROBE_LEAST, Preconditioner
-from netassay.numerics.devices import given
+from netassay.numerics.devices import generator_or_default
 
 COUPLED = 6  # maximum number of Ritz vectors beyond the k leading ones whose coupling is taken from A
 
@@ -101,7 +101,7 @@ def run_davidson(
     search: bool = True,
 ) -> Eigenpairs:
     """`davidson` on an empty subspace, which afterwards holds the Ritz vectors."""
-    size, cramped, k, generator = space.size, space.cramped, min(k, space.size), given(generator)
+    size, cramped, k, generator = space.size, space.cramped, min(k, space.size), generator_or_default(generator)
     limit = most_products(k, max_products)
     start = random_direction(space, generator)
     for u in preconditioner.leaders(start, k, search)[: limit - k + 1]:

@@ -18,7 +18,7 @@ from netassay.curvature.eigen import Product, require_vectors, unit_of
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.model import Blocks
 from netassay.errors import ModelError
-from netassay.numerics.devices import given
+from netassay.numerics.devices import generator_or_default
 
 _STILL = 0.01  # of the spectrum's width
 
@@ -158,7 +158,7 @@ def spectral_density(
         >>> netassay.spectral_density(model, torch.nn.functional.mse_loss, [(x, y)]).exact
         True
     """
-    generator = given(generator)
+    generator = generator_or_default(generator)
     with Curvature(
         model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head, memory=memory
     ) as curvature:
@@ -211,7 +211,7 @@ def lanczos_quadrature(
         torch.device(device),
         lambda fit: "as many as `steps` may be; ask for fewer, and for more probes instead",
     )
-    generator = given(generator)
+    generator = generator_or_default(generator)
     rules, products = [], 0
     for _ in range(probes):
         start = torch.randn(size, generator=generator, dtype=dtype, device=generator.device).to(device)

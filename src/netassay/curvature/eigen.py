@@ -14,7 +14,7 @@ from torch import Tensor
 
 from netassay.errors import ModelError, NotFinite
 from netassay.numerics import devices
-from netassay.numerics.devices import given
+from netassay.numerics.devices import generator_or_default
 
 Product = Callable[[Tensor], Tensor]
 """v (n,) -> A v (n,) for a symmetric A."""
@@ -316,7 +316,7 @@ def run_lanczos(
 ) -> Eigenpairs:
     """`lanczos` on an empty subspace, which afterwards holds what was found."""
     size, k = space.size, min(k, space.size)
-    generator = given(generator)
+    generator = generator_or_default(generator)
     limit = most_products(k, max_products)
     for column in () if start is None else start.reshape(size, -1).unbind(1):
         space.expand(column)

@@ -18,7 +18,7 @@ from netassay.curvature.eigen import Product, require_vectors
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.model import Blocks
 from netassay.errors import ModelError
-from netassay.numerics.devices import given
+from netassay.numerics.devices import generator_or_default
 
 LEAST_PRODUCTS = 6  # two for the range, two for its image, two for a standard error
 
@@ -103,7 +103,7 @@ def trace(
         >>> netassay.trace(model, torch.nn.functional.mse_loss, [(x, y)]).error
         0.0
     """
-    generator = given(generator)
+    generator = generator_or_default(generator)
     with Curvature(
         model, loss, batches, kind=kind, blocks=blocks, reduction=reduction, weights=weights, head=head, memory=memory
     ) as curvature:
@@ -146,7 +146,7 @@ def hutchplusplus(
         raise ModelError(f"products={products}: a trace needs a whole number of at least {LEAST_PRODUCTS}")
     if size <= products:
         return Trace(_dense_trace(product, size, dtype, device), 0.0, size, converged=True)
-    generator = given(generator)
+    generator = generator_or_default(generator)
     third = products // 3
     # signs, their images and the basis made from them are in memory together
     require_vectors(

@@ -20,7 +20,7 @@ from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.model import Blocks
 from netassay.curvature.subsample import OutputCurvature, Subsample, subsample
 from netassay.errors import ModelError
-from netassay.numerics.devices import given
+from netassay.numerics.devices import generator_or_default
 
 Method = Literal["lanczos", "davidson"]
 
@@ -166,7 +166,7 @@ def sharpness(
         raise ModelError(f'method={method!r}: allowed are "lanczos" and "davidson"')
     if not search and (method == "lanczos" or start is not None):
         raise ModelError('search=False goes with method="davidson" and no start; Lanczos\'s method always searches')
-    generator = given(generator)
+    generator = generator_or_default(generator)
     sampling = method == "davidson" and start is None
     output = OutputCurvature()
     with ExitStack() as stack:

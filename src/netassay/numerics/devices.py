@@ -78,7 +78,7 @@ def generator(seed: int, *purpose: str, device: torch.device | str = "cpu") -> t
     return torch.Generator(device=device).manual_seed(key)
 
 
-def given(draws: torch.Generator | None) -> torch.Generator:
+def generator_or_default(draws: torch.Generator | None) -> torch.Generator:
     """The generator that a caller gave, or one of a fixed seed. ModelError for anything else."""
     if draws is None:
         return torch.Generator().manual_seed(0)

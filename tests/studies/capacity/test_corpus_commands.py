@@ -12,7 +12,7 @@ from cyclopts import App
 from netassay import processes
 from netassay.cli import corpus, main
 from netassay.commands import corpus as questions
-from netassay.corpus import out_of_core
+from netassay.corpus import context
 from netassay.errors import ConfigError, DataError
 from netassay.formats.corpus import Reading, read_corpus, read_in_parts
 from netassay.studies.capacity.config import CapacityConfig
@@ -144,7 +144,7 @@ def test_little_memory_gives_the_same_numbers(command, tmp_path, monkeypatch):
     path = tmp_path / "ids.npy"
     r = np.random.default_rng(0)
     np.save(path, r.zipf(1.2, (5_000, 6)) % 100)
-    monkeypatch.setattr(out_of_core, "LEAST_ROOM", 0)
+    monkeypatch.setattr(context, "LEAST_ROOM", 0)
     monkeypatch.setattr(processes, "peak_bytes", lambda: 10_000_000)
     words = ("entropy", path, "--format", "json", "--memory")
     little, much = (json.loads(command(*words, size)) for size in ("10.1MB", "1GiB"))

@@ -222,14 +222,14 @@ Against = Literal["mean", "nothing"]
 
 @dataclass(frozen=True, eq=False)
 class RunAttributions:
-    """`attributions` of the sequences `given`, and one row per sequence in `table`.
+    """`attributions` of `sequences`, and one row per sequence in `table`.
 
     The table describes the sequence and has the explained number (`predicted`) and the sum of its contributions; with
     references also the `difference` that the sum should equal. `shared` counts the bases in several regions, for which
     written tracks have the mean.
     """
 
-    given: NewSequences
+    sequences: NewSequences
     attributions: Attributions
     table: pl.DataFrame
     shared: int = 0

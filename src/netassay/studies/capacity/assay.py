@@ -11,7 +11,6 @@ from torch import nn
 
 from netassay import training
 from netassay.capacity.comparison import side_by_side
-from netassay.capacity.corpus_bounds import information_bits, predicted_parameters
 from netassay.errors import StoreError
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.numerics.devices import generator
@@ -102,8 +101,8 @@ def corpus_facts(data: Material) -> dict[training.Metric, float]:
         contexts.n,
         data.to.vocabulary,
         contexts.degrees_of_freedom,
-        information_bits(contexts),
-        predicted_parameters(contexts),
+        contexts.information_bits,
+        contexts.predicted_parameters(),
         contexts.predictions,
         contexts.bound_nats,
         contexts.degrees_of_freedom_unequal,

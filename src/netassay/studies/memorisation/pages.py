@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER
+from netassay.corpus.context import BITS_PER_PARAMETER
 from netassay.reporting import (
     Axis,
     FigureSpec,

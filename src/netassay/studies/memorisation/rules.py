@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from netassay.capacity.corpus_bounds import BITS_PER_PARAMETER
+from netassay.corpus.context import BITS_PER_PARAMETER
 from netassay.references import MADDEN, MORRIS
 from netassay.reporting.section import Finding
 from netassay.runs import Run, State

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netassay.corpus import out_of_core, parting
-from netassay.corpus.context import contexts
-from netassay.corpus.out_of_core import Division, contexts_within
+from netassay.corpus import context, parting
+from netassay.corpus.context import contexts, contexts_within
+from netassay.corpus.parting import Division
 from netassay.errors import ConfigError, DataError, StoreError
 from netassay.formats.documents import Documents
 from netassay.formats.spill import Spill
@@ -33,7 +33,7 @@ ARRAYS = (
 def cramped():
     """Memory for a few documents only, so that small corpora are parted again and again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(out_of_core, "LEAST_ROOM", 0)
+        patch.setattr(context, "LEAST_ROOM", 0)
         patch.setattr(parting, "PARTING_BYTES", 1)
         yield
 
@@ -82,7 +82,7 @@ def test_parts_are_parted_again():
     documents += [documents[0]] * 500
     with cramped():
         found = contexts_within(Documents.of(documents).parts(1000), memory=5_000)
-    assert found.held is None
+    assert found.sequences is None
     same(found, contexts(documents))
     with pytest.raises(DataError, match="counted on disk"):
         found.distributions()
@@ -100,13 +100,13 @@ def test_what_fits_stays_in_memory():
 def test_what_is_not_held_is_divided_in_memory_first(monkeypatch, memory, on_disk):
     r = np.random.default_rng(0)
     documents = [(r.zipf(1.4, r.integers(0, 9)) % 300).tolist() for _ in range(6_000)]
-    monkeypatch.setattr(out_of_core, "SAMPLE", 50_000)
+    monkeypatch.setattr(context, "SAMPLE", 50_000)
     written = []
     monkeypatch.setattr(Spill, "write", lambda self, write=Spill.write: written.append(self) or write(self))
     with cramped():
         result = contexts_within(Documents.of(documents).parts(900), memory=memory, hold=False)
     same(result, contexts(documents))
-    assert (result.held, result.on_disk, bool(written)) == (None, on_disk, on_disk)
+    assert (result.sequences, result.on_disk, bool(written)) == (None, on_disk, on_disk)
 
 
 @given(corpora(), st.integers(1, 6))
@@ -130,7 +130,7 @@ def test_windows_on_disk_are_those_in_memory(documents, window):
 def test_each_way_of_counting_is_met(monkeypatch, memory, divided, split):
     """In memory; in files that fit; in files that are divided again, those of one token and those of several."""
     calls = []
-    for module, name in ((out_of_core, "Division"), (parting, "_split")):
+    for module, name in ((context, "Division"), (parting, "_split")):
         function = getattr(module, name)
         monkeypatch.setattr(
             module, name, lambda *words, name=name, function=function: calls.append(words) or function(*words)
@@ -154,7 +154,7 @@ def test_first_tokens_that_the_sample_does_not_have_are_counted():
     ]
     with cramped():
         found = contexts_within(map(Documents.of, parts), memory=60_000)
-    assert found.held is None
+    assert found.sequences is None
     same(found, contexts(np.concatenate(parts)))
 
 
@@ -180,7 +180,7 @@ def test_memory_is_kept():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.tokens == 6_000_000
-    assert found.held is None
+    assert found.sequences is None
     assert peak < memory
 
 
