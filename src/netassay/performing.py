@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -217,11 +219,25 @@ def _refusals(run: Run) -> Iterator[None]:
     try:
         yield
     except RunFailed as failed:
-        cause = failed.__cause__
-        if not isinstance(cause, ConfigError | DataError | ModelError | ExtraMissing) or run.checkpoints():
+        refusal = _refusal(failed.__cause__, run.folder)
+        if refusal is None or run.checkpoints():
             raise
         Store(run.folder.parent).delete([run.id])
-        raise cause from None
+        raise refusal from None
+
+
+_BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES)
+
+
+def _refusal(cause: BaseException | None, folder: Path) -> NetassayError | None:
+    """What data or config of the run in `folder` are refused with; None for an error of another kind."""
+    if isinstance(cause, ConfigError | DataError | ModelError | ExtraMissing):
+        return cause
+    if isinstance(cause, OSError) and cause.errno in _BAD_NAMES and isinstance(cause.filename, str | bytes | Path):
+        name = os.fsdecode(cause.filename)
+        if not Path(name).absolute().is_relative_to(folder.absolute()):
+            return DataError(f"{name}: cannot be read: {cause.strerror}")
+    return None
 
 
 @contextmanager

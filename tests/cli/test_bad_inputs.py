@@ -75,3 +75,20 @@ def test_a_sample_of_all_bad_inputs(tmp_path):
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     codes = [json.loads(line)["code"] for line in results.read_text().splitlines()]
     assert len(codes) == 500 and codes.count(2) > 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("capacity", "--corpus", "n" * 300),
+        ("memorisation", "untrained", "--corpus", "n" * 300, "--tokenizer", "whitespace"),
+        ("memorisation", "n" * 300, "--corpus", "corpus.txt"),
+    ],
+)
+def test_a_name_too_long_for_the_system_is_refused_and_leaves_no_run(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("corpus.txt").write_text("the cat\n")
+    assert main([*words, "--store", "store", "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("netassay: nnn") and said.endswith("cannot be read: File name too long\n")
+    assert not [path for path in Path("store").iterdir() if path.is_dir()]
