@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := $(VENV)/.bench
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-slow crash-points lint bench docs clean
+.PHONY: demo test test-slow crash-points lint bench docs lock audit clean
 
 demo: $(READY)
 	$(BIN)/netassay demo --out demo
@@ -37,14 +39,31 @@ clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch comes first and by itself: its pinned version must be settled before anything that depends on it is resolved
-$(READY): pyproject.toml constraints.txt
+# torch comes first and by itself, at its pinned version; then all that the lock names, each file by its SHA-256; then
+# what a CUDA build of torch needs besides; last the package itself, built by what is there
+$(READY): pyproject.toml constraints.txt requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "netassay needs Python 3.11 or newer; name one with make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(INSTALL) --no-deps "$(TORCH)"
+	$(INSTALL) --no-deps --require-hashes --requirement requirements.lock
+	$(INSTALL) "$(TORCH)"
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
+# after a change of pyproject.toml, and for newer releases (they are taken where the lock is deleted before)
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile pyproject.toml --extra test --constraint constraints.txt --no-emit-package torch \
+	  --universal --python-version 3.11 --prerelease disallow --generate-hashes --no-header --no-annotate --quiet \
+	  --output-file requirements.lock
+
+# known vulnerabilities of what the lock names; asks a database on the internet
+audit:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	build/audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements.lock
+
 $(BENCH): $(READY) benchmarks/peers.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/peers.txt
+	$(INSTALL) --no-deps --requirement benchmarks/peers.txt
 	touch $(BENCH)
