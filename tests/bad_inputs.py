@@ -13,6 +13,7 @@ import collections
 import contextlib
 import gc
 import gzip
+import io
 import json
 import os
 import random
@@ -25,8 +26,10 @@ import sys
 import tempfile
 import time
 import traceback
+import zipfile
 from pathlib import Path
 
+import numpy as np
 from crash_points import BASELINE, UNTRAINED, _ids, forked, imported
 
 MEMORY = 6 << 30
@@ -143,7 +146,6 @@ def ground(folder):
 
 def _ground(folder):
     import h5py
-    import numpy as np
     import polars as pl
     import torch
     from fuzzing import BED, FRAGMENTS, LINES, MEME, TOKENIZER, VCF, arrow, idx, weights
@@ -342,7 +344,39 @@ def _keys(count):
 
 
 NOISE = random.Random(3).randbytes(1 << 16)
+RAN = "a-planted-pickle-ran"
+PICKLE = f"cposix\nsystem\n(S'touch {RAN}'\ntR.".encode()
+"""Makes a file of that name in the working folder where it is opened."""
+
+
+def _in_an_archive_of_torch():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", PICKLE)
+        archive.writestr("archive/byteorder", "little")
+        archive.writestr("archive/version", "3\n")
+    return file.getvalue()
+
+
+def _in_an_array():
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (2,)})
+    return file.getvalue() + PICKLE
+
+
+def _in_an_archive_of_arrays():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("x", "y"):
+            archive.writestr(f"{name}.npy", _in_an_array())
+    return file.getvalue()
+
+
 BAD |= {
+    "pickle": _writes(lambda data: PICKLE),
+    "pickle in an archive of torch": _writes(lambda data: _in_an_archive_of_torch()),
+    "pickle in an array": _writes(lambda data: _in_an_array()),
+    "pickle in an archive of arrays": _writes(lambda data: _in_an_archive_of_arrays()),
     "zeros": _links("/dev/zero"),
     "null": _links("/dev/null"),
     "refused reads": _links("/proc/self/mem"),
@@ -700,6 +734,8 @@ def judged(line, what, code, before, folder, out):
         pass  # no allele could be scored
     elif code not in ((0, 2) if what else (0,)):
         wrong.append(f"exit code {code}")
+    if RAN in after:
+        wrong.append("ran code of a file")
     if "Traceback" in said or "panicked" in said or "Exception ignored" in said:
         wrong.append("traceback")
     if len(said) > LONGEST_MESSAGE:
