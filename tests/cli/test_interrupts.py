@@ -59,6 +59,30 @@ def test_no_traceback_at_once_and_within_imports(words):
         assert is_quiet(code, errors, words), (seconds, code, errors)
 
 
+LATE = """
+import os, signal, sys
+from netassay import cli
+
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGINT):
+        kill(process, number)
+
+late = Late()
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(("words", "code"), [(("--help",), 0), (("runs", "--store", "nowhere"), 2)])
+def test_a_ctrl_c_while_python_ends_leaves_the_answer(words, code):
+    process = subprocess.Popen(
+        [sys.executable, "-c", LATE, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.wait(120) == code
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS)
 def test_no_traceback_at_any_moment_of_the_first_second(words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ def main(words: Sequence[str] | None = None) -> int:
             finally:
                 interrupts.put_back()
         sys.unraisablehook = hear_again
+        # after all else of the process, as Python then leaves signals to the system, which would end it without a word
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         return _main(sys.argv[1:], interrupts)
 
 
