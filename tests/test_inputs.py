@@ -20,9 +20,11 @@ from netassay.formats import (
     arrays,
     corpus,
     fasta,
+    fragments,
     images,
     meme,
     npy,
+    rows,
     text,
     token_files,
     tokenizers,
@@ -86,6 +88,28 @@ def test_a_line_has_a_bound_that_a_user_can_raise(tmp_path, monkeypatch):
     monkeypatch.setenv("NETASSAY_LONGEST_LINE", "many")
     with pytest.raises(ConfigError, match="NETASSAY_LONGEST_LINE='many' is not allowed"):
         list(text.read_lines(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "read", "words"),
+    [
+        (
+            b"chr1\t0\t9\tA\n" + b"B" * 50_000,
+            lambda path: list(fragments.read_fragments(path)),
+            ":2: begins a line of at least",
+        ),
+        (b">a\nACGT\n>" + b"B" * 50_000, lambda path: list(fasta.read_fasta(path)), ":3: begins a line of at least"),
+        (b">a\n" + b"ACGT\n" * 10_000, lambda path: list(fasta.read_fasta(path)), ": a: holds, unpacked, at least"),
+        (b"a\tb\n" + b"1\t2\n" * 10_000, rows.content, ": holds, unpacked, at least"),
+    ],
+)
+def test_what_a_few_bytes_unpack_to_is_bounded(content, read, words, tmp_path, monkeypatch):
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(content))
+    for name in ("LONGEST_LINE", "LARGEST_ARRAY"):
+        monkeypatch.setenv(f"NETASSAY_{name}", "10000")
+    with pytest.raises(DataError, match=f"bomb.gz{words} .*raise NETASSAY_L"):
+        read(path)
 
 
 def test_archives_are_asked_for_their_size_before_they_are_unpacked(tmp_path, monkeypatch):

@@ -1,8 +1,13 @@
 """A page of every kind of run in a real browser: all charts drawn at both widths and in both themes, in silence."""
 
+import hashlib
+import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from netassay.presenting import report
@@ -82,4 +87,67 @@ def test_columns_unfold_and_headings_are_reached_by_keyboard(browser, page_path)
     page.reload()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
+    page.close()
+
+
+MARKUP = "</script><script>window.owned = 1</script><img src=x onerror='window.owned = 1'>"
+OF_THE_RUN = {"config", "study", "digest", "schema", "created"}
+"""Facts without which a folder is no run."""
+
+KEYS = {"class", "fact", "filter", "filters", "method", "motif", "orientation", "part", "query", "set", "value"}
+"""Columns of tables whose words are of netassay itself, which asks for rows by them."""
+
+
+def marked(value):
+    """JSON with markup after every text in it."""
+    match value:
+        case str():
+            return value + MARKUP
+        case list():
+            return [marked(one) for one in value]
+        case dict():
+            return {key: marked(one) for key, one in value.items()}
+    return value
+
+
+def mark_up(folder, parts):
+    """Writes markup after every text of a run but names of metrics, and `parts`: after those of their parts too."""
+    with closing(sqlite3.connect(folder / "run.sqlite")) as connection, connection:
+        for key, value in connection.execute("SELECT key, value FROM facts").fetchall():
+            if key not in OF_THE_RUN:
+                words = (json.dumps(marked(json.loads(value))), key)
+                connection.execute("UPDATE facts SET value = ? WHERE key = ?", words)
+        connection.execute("UPDATE status SET message = message || ?", (MARKUP,))
+        connection.execute("UPDATE events SET text = text || ?", (MARKUP,))
+        if parts:
+            connection.execute("UPDATE metrics SET part = part || ? WHERE part != ''", (MARKUP,))
+        for name, file in connection.execute("SELECT name, file FROM tables").fetchall():
+            path = folder / file
+            table = pl.read_parquet(path)
+            words = [column for column, kind in table.schema.items() if kind == pl.String and column not in KEYS]
+            table.with_columns(pl.col(words) + MARKUP).write_parquet(path)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            connection.execute("UPDATE tables SET sha256 = ? WHERE name = ?", (digest, name))
+    (folder / "run.sqlite.sha256").unlink(missing_ok=True)
+
+
+@pytest.mark.filterwarnings("ignore::netassay.errors.RunWarning")
+@pytest.mark.parametrize("parts", [False, True])
+def test_markup_in_every_text_of_a_store_is_text(browser, tmp_path, parts):
+    store = shutil.copytree(STORE, tmp_path / "runs")
+    folders = [folder for folder in store.iterdir() if (folder / "run.sqlite").exists()]
+    for folder in folders:
+        mark_up(folder, parts)
+    page = browser.new_page()
+    page.goto(report(store=store, out=tmp_path / "report.html").as_uri())
+    states = page.evaluate(DRAW)
+    print(
+        len(states),
+        page.inner_text("main").count(MARKUP[:24]),
+        page.inner_text("nav"),
+        [e.inner_text()[:150] for e in page.query_selector_all(".warning, .note-warning, .notice")],
+    )
+    assert "drawn" in states
+    assert page.evaluate("[window.owned ?? 0, document.querySelectorAll('[onerror]').length]") == [0, 0]
+    assert page.inner_text("main").count(MARKUP[:24]) > 20
     page.close()

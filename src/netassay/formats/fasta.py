@@ -17,7 +17,7 @@ from netassay.extras import is_installed
 from netassay.formats.bases import FOREIGN, UNKNOWN, encode, other_names
 from netassay.formats.text import blocks
 from netassay.formats.twobit import TwoBitContig, is_twobit, twobit_contigs
-from netassay.inputs import refuse_odd_file
+from netassay.inputs import refuse_odd_file, refuse_size
 
 
 class Record(NamedTuple):
@@ -265,10 +265,12 @@ def _records(path: Path) -> Iterator[Record]:
             begin = stop
         end = mark if mark >= 0 else len(text) - text.endswith(b"\n")
         body.append(text[begin:end])
+        refuse_size(f"{path}: {name:.60}", sum(map(len, body)), "LARGEST_ARRAY", phrase="holds, unpacked, at least")
         if not opened:
             _refuse_prelude(path, body)
         pending = text[end:]
         line_feeds += text.count(b"\n", counted_to, end)
+        refuse_size(f"{path}:{line_feeds + 1}", len(pending), "LONGEST_LINE", phrase="begins a line of at least")
     if pending.startswith(b"\n>"):
         if opened:
             yield Record(name, _letters(body), line)

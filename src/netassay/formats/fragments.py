@@ -10,6 +10,7 @@ import polars as pl
 
 from netassay.errors import DataError
 from netassay.formats.text import blocks
+from netassay.inputs import refuse_size
 
 SCHEMA = {"chromosome": pl.String, "start": pl.Int64, "end": pl.Int64, "barcode": pl.String}
 BYTES_AT_ONCE = 32 << 20
@@ -29,9 +30,11 @@ def read_fragments(path: Path, *, barcodes: bool = True) -> Iterator[pl.DataFram
         text = rest + chunk
         end = text.rfind(b"\n") + 1
         rest = text[end:]
+        next_line = line + text.count(b"\n", 0, end)
+        refuse_size(f"{path}:{next_line}", len(rest), "LONGEST_LINE", phrase="begins a line of at least")
         if end:
             yield (frame := _parsed(text[:end], path, line, barcodes))
-            line += text.count(b"\n", 0, end)
+            line = next_line
             any_read = any_read or len(frame) > 0
     if rest.strip():
         yield (frame := _parsed(rest, path, line, barcodes))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netassay.formats.text import UTF_16, ZSTANDARD, blocks, first_bytes, read_lines
+from netassay.inputs import refuse_size
 
 END_OF_TEXT = "\x1a"
 _SKIPPED = "byte 0x1A (end of a DOS text)"
@@ -40,7 +41,12 @@ def content(path: Path, *, skipped: Counter[str] | None = None) -> bytes:
     """
     if first_bytes(path).startswith((ZSTANDARD, *UTF_16)):
         return "\n".join(read_rows(path, skipped=skipped)).encode().rstrip(b"\n")
-    data = b"".join(blocks(path))
+    pieces, size = [], 0
+    for block in blocks(path):
+        pieces.append(block)
+        size += len(block)
+        refuse_size(path, size, "LARGEST_ARRAY", phrase="holds, unpacked, at least")
+    data = b"".join(pieces)
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if skipped is not None and data[-100:].rstrip().endswith(b"\x1a"):
