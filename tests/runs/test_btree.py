@@ -108,6 +108,8 @@ def test_every_byte_that_leads_to_others(new_run):
         (b"failed", b"fail\xff\xff"),
         (b"failed", b"fa\0led"),
         (b"sealseal\x08CREATE", b"sealseal\x64CREATE"),  # a page behind the end
+        (b"metricsmetrics\x05CREATE", b"metricsmetrics\x01CREATE"),  # the page of the schema itself
+        (b"metricsmetrics\x05CREATE", b"metricsmetrics\xffCREATE"),  # a page below 1
     ],
 )
 def test_values_that_sqlite_reads_in_its_own_way(new_run, sound, changed):

@@ -135,7 +135,7 @@ def _roots(page: bytes) -> tuple[int, int, int]:
     rows = [_values(_cut(page, *_local(page, at)), 5) for at in _cells(page, _HEADER, _TABLE)]
     declared = sorted((kind, name, table, sql) for kind, name, table, _, sql in rows)
     roots = {name: root for _, name, _, root, _ in rows if isinstance(root, int)}
-    if declared != sorted(ledger.declaration()) or len(roots) != len(rows):
+    if declared != sorted(ledger.declaration()) or len(roots) != len(rows) or min(roots.values()) < 2:
         raise _Unlike
     return roots["facts"], roots["status"], max(roots.values())
 
