@@ -31,9 +31,7 @@ from netassay.corpus.parting import Division, Sums, count_parts
 from netassay.corpus.tallies import Tally, dense_ids
 from netassay.errors import ConfigError, DataError
 from netassay.formats.documents import Documents, in_one_vocabulary
-
-LONGEST = 1 << 40
-"""More tokens than any document has; a longer length or window is a typing error."""
+from netassay.formats.text import LONGEST
 
 BITS_PER_PARAMETER = 3.6
 """Morris et al. (2025, arXiv 2505.24832): what GPT-style decoders were measured to hold; 3.83 in float32."""

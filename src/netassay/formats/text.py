@@ -147,6 +147,9 @@ def llm_c(head: bytes) -> Header | None:
 
 Unit = Literal["line", "paragraph", "file", "record"]
 
+LONGEST = 1 << 40
+"""More tokens than any document has; a longer length or window is a typing error."""
+
 SEPARATOR = "<|endoftext|>"
 
 

@@ -93,3 +93,6 @@ def test_background_has_the_composition_of_the_peaks(tmp_path):
     again = background_regions(peaks, genome=tmp_path / "genome.fa", seed=1).regions
     assert again.equals(regions)
     assert len(background_regions(peaks, genome=tmp_path / "genome.fa", number=7).regions) == 7
+    for number in (1_001, 1 << 62):
+        with pytest.raises(DataError, match=r"at most 1,000 regions of 100 bases fit side by side"):
+            background_regions(peaks, genome=tmp_path / "genome.fa", number=number)

@@ -9,8 +9,8 @@ import pytest
 
 import netassay
 from netassay.cli import main
-from netassay.errors import RunFailed
-from netassay.studies.memorisation.config import tiny
+from netassay.errors import ConfigError, RunFailed
+from netassay.studies.memorisation.config import MemorisationConfig, tiny
 from netassay.studies.memorisation.findings import length_bins, summary, tables
 from netassay.studies.memorisation.rules import findings
 
@@ -136,3 +136,9 @@ def test_ids_have_no_words_in_a_tokenizer_that_makes_them(tmp_path, capsys):
     np.save(tmp_path / "ids.npy", np.arange(12).reshape(3, 4))
     assert main(["memorisation", "--corpus", "ids.npy", "--tokenizer", "whitespace", "--threads", "1"]) == 2
     assert "tokenizer = 'whitespace' numbers words as they come up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["documents", "length", "blocks", "stride", "prefix", "suffix", "tokens_at_once"])
+def test_more_tokens_than_any_document_has_are_refused(key):
+    with pytest.raises(ConfigError, match=f"{key}=9223372036854775807 is not allowed"):
+        MemorisationConfig.from_mapping({"corpus": "topics", key: 2**63 - 1}, where="options")

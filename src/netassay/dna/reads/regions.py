@@ -113,10 +113,15 @@ def background_of(
         raise DataError(f"{peaks}: no peak lies on a contig of {genome}; take the genome that they were called on")
     bins = _gc_bins(windows.codes[sound])
     targets = np.bincount(bins[bins >= 0], minlength=GC_BINS + 1)
-    if number is not None:
-        targets = _in_proportion(targets, number)
     lengths = windows.lengths
     names = sorted({known_as(name, lengths) or name for name in peak_regions["chromosome"].unique()} & {*lengths})
+    if number is not None:
+        if number > (most := sum(lengths[name] // width for name in names)):
+            raise DataError(
+                f"number = {number:,} is not allowed; at most {most:,} regions of {width:,} bases fit side by side on the chromosomes "
+                "of the peaks"
+            )
+        targets = _in_proportion(targets, number)
     sizes = np.array([max(lengths[name] - width, 0) for name in names], np.float64)
     off = [peak_regions, *([] if blacklist is None else [read_regions(blacklist)])]
     avoided = pl.concat(frame.select("chromosome", "start", "end") for frame in off)

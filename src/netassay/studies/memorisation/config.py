@@ -9,7 +9,7 @@ from pydantic import Field
 
 from netassay.config import Config
 from netassay.formats.shards import Form, IdType
-from netassay.formats.text import SEPARATOR, Unit
+from netassay.formats.text import LONGEST, SEPARATOR, Unit
 
 
 class MemorisationConfig(Config):
@@ -86,26 +86,26 @@ class MemorisationConfig(Config):
     ignore: int | None = None
     """Token id to remove wherever it occurs, such as padding or an ignored position (-100)."""
 
-    documents: int | None = Field(None, ge=1)
+    documents: int | None = Field(None, ge=1, le=LONGEST)
     """Number of documents, taken from the beginning of the corpus; all by default."""
 
-    length: int | None = Field(None, ge=2)
+    length: int | None = Field(None, ge=2, le=LONGEST)
     """Cut documents to their first tokens; by default they are fed in full."""
 
-    blocks: int | None = Field(None, ge=1)
+    blocks: int | None = Field(None, ge=1, le=LONGEST)
     """Tokens of context of rows packed across documents, as in training language models; by default a row is one
     document."""
 
-    stride: int | None = Field(None, ge=1)
+    stride: int | None = Field(None, ge=1, le=LONGEST)
     """Tokens from one block to the next; by default blocks do not overlap. Every token is predicted once."""
 
     first: int | None = Field(None, ge=0)
     """Token id prepended to every row."""
 
-    prefix: int = Field(50, ge=1)
+    prefix: int = Field(50, ge=1, le=LONGEST)
     """Number of tokens given to the model to extract a sequence."""
 
-    suffix: int = Field(50, ge=1)
+    suffix: int = Field(50, ge=1, le=LONGEST)
     """Number of tokens that the model must reproduce."""
 
     listed: int = Field(20, ge=0, le=10_000)
@@ -114,7 +114,7 @@ class MemorisationConfig(Config):
     resamples: int = Field(1_000, ge=0, le=1_000_000)
     """Draws of the bootstrap over documents; 0: no interval."""
 
-    tokens_at_once: int | None = Field(None, ge=1)
+    tokens_at_once: int | None = Field(None, ge=1, le=LONGEST)
     """Maximum number of tokens of a batch; by default 16,384, or fewer for large vocabularies."""
 
     arithmetic: Literal["saved", "float32", "float64", "bfloat16"] = "saved"
