@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from netassay.curvature import suspects
-from netassay.curvature.eigen import Product, asymmetry
+from netassay.curvature.eigen import asymmetry
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
 from netassay.curvature.model import Blocks, layer_blocks, plain_backends, resolve_blocks, trainable_parameters
 from netassay.curvature.objective import Objective, refuse_data_not_finite
@@ -72,8 +72,9 @@ class Symmetric(Protocol):
     def block_product(self, name: str, v: Tensor) -> Tensor: ...
 
 
-def whole_and_blocks(curvature: Symmetric, of: Callable[[Product, int], _T]) -> tuple[_T, dict[str, _T]]:
-    """`of(product, size)` of a curvature, and of each of its diagonal blocks by name."""
+def whole_and_blocks(curvature: Symmetric, of: Callable[..., _T], **options: Any) -> tuple[_T, dict[str, _T]]:
+    """`of(product, size, dtype=, device=, **options)` of a curvature, and of each of its diagonal blocks by name."""
+    of = partial(of, dtype=curvature.dtype, device=curvature.device, **options)
     full = of(curvature.product, curvature.size)
     blocks = {name: of(partial(curvature.block_product, name), curvature.block_size(name)) for name in curvature.blocks}
     return full, blocks
@@ -222,8 +223,7 @@ class Curvature:
             if changed := self._changed():
                 raise ModelError(
                     f"{type(self._model).__name__} or the loss writes into the weights ({changed!r}) while it is "
-                    "evaluated, so the curvature has no fixed weights; change them outside the forward "
-                    "pass"
+                    "evaluated, so the curvature has no fixed weights; change them outside the forward pass"
                 )
             if not self._losses and is_reentrant(evaluation.loss):
                 raise ModelError(f"{type(self._model).__name__} {REENTRANT}")
@@ -597,22 +597,11 @@ def hessian_operator(
         >>> (operator @ torch.ones(4)).shape
         torch.Size([4])
     """
-
-    def curvature(blocks: Blocks | None) -> Curvature:
-        return Curvature(
-            model,
-            loss,
-            batches,
-            kind=kind,
-            blocks=blocks,
-            reduction=reduction,
-            weights=weights,
-            head=head,
-            memory=memory,
-        )
-
+    of_blocks = partial(
+        Curvature, model, loss, batches, kind=kind, reduction=reduction, weights=weights, head=head, memory=memory
+    )
     if block is None:
-        return HessianOperator(curvature(None))
+        return HessianOperator(of_blocks())
     name = block if isinstance(block, str) else "block"
     if isinstance(block, str):
         layers = layer_blocks(model)
@@ -621,4 +610,4 @@ def hessian_operator(
         members: Sequence[str] = layers[block]
     else:
         members = block
-    return HessianOperator(curvature({name: members}), name)
+    return HessianOperator(of_blocks(blocks={name: members}), name)

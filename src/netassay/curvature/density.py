@@ -167,15 +167,7 @@ def spectral_density(
 
 def curvature_density(curvature: Symmetric, *, steps: int, probes: int = 1, generator: torch.Generator) -> Density:
     """`lanczos_quadrature` of a curvature and of each of its blocks."""
-    of = partial(
-        lanczos_quadrature,
-        steps=steps,
-        probes=probes,
-        generator=generator,
-        dtype=curvature.dtype,
-        device=curvature.device,
-    )
-    density, parts = whole_and_blocks(curvature, of)
+    density, parts = whole_and_blocks(curvature, lanczos_quadrature, steps=steps, probes=probes, generator=generator)
     return replace(density, blocks=parts)
 
 

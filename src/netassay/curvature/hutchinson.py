@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib import import_module
 from typing import Any, Literal
 
@@ -114,15 +113,9 @@ def curvature_trace(
     curvature: Symmetric, *, products: int, tolerance: float = 0.1, generator: torch.Generator
 ) -> Trace:
     """`hutchplusplus` of a curvature and of each of its blocks."""
-    of = partial(
-        hutchplusplus,
-        products=products,
-        tolerance=tolerance,
-        generator=generator,
-        dtype=curvature.dtype,
-        device=curvature.device,
+    full, parts = whole_and_blocks(
+        curvature, hutchplusplus, products=products, tolerance=tolerance, generator=generator
     )
-    full, parts = whole_and_blocks(curvature, of)
     return replace(full, blocks=parts)
 
 

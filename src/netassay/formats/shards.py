@@ -124,9 +124,8 @@ def _refuse_no_prose(path: Path) -> None:
     text = content.decode("utf-8-sig", errors="ignore")
     if _OBJECT.match(text) and (len(content) == HEAD or _parses(text) or _parses(_first_line(text))):
         raise DataError(
-            f"{path}: looks like JSON ({text.strip()[:24]!r}...), and its ending does not say so; rename it to "
-            ".jsonl (one object a line) or .json, or state form jsonl or json; form text takes every word of it for "
-            "prose"
+            f"{path}: looks like JSON ({text.strip()[:24]!r}...), and its ending does not say so; rename it to .jsonl "
+            "(one object a line) or .json, or state form jsonl or json; form text takes every word of it for prose"
         )
 
 

@@ -61,9 +61,8 @@ def sequences_of(fasta: Path | str, length: int) -> NewSequences:
         if (codes == FOREIGN).any():
             position = int((codes == FOREIGN).argmax())
             raise DataError(
-                f"{fasta}:{record.line}: sequence {record.name!r} has a letter at base {position + 1} that "
-                "is not DNA; allowed "
-                "are A, C, G, T, U, N and the IUPAC letters, in either case"
+                f"{fasta}:{record.line}: sequence {record.name!r} has a letter at base {position + 1} that is not DNA; "
+                "allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
             )
         spare = len(codes) - length
         if spare:
