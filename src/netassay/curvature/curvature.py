@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -36,48 +36,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["hessian", "ggn"]
 LARGE = 100_000  # numbers in a batch from which on its memory is checked first
-_T = TypeVar("_T")
-
-
-@runtime_checkable
-class Trusting(Protocol):
-    """A matrix that checks its symmetry at its first products, unless this was done before."""
-
-    def trust(self) -> None: ...
-
-
-@runtime_checkable
-class Symmetric(Protocol):
-    """A symmetric matrix at one set of weights, and its diagonal blocks, known only by their products."""
-
-    @property
-    def blocks(self) -> Mapping[str, Sequence[str]]: ...
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def loss(self) -> float: ...
-
-    def block_size(self, name: str) -> int: ...
-
-    def product(self, v: Tensor) -> Tensor: ...
-
-    def block_product(self, name: str, v: Tensor) -> Tensor: ...
-
-
-def whole_and_blocks(curvature: Symmetric, of: Callable[..., _T], **options: Any) -> tuple[_T, dict[str, _T]]:
-    """`of(product, size, dtype=, device=, **options)` of a curvature, and of each of its diagonal blocks by name."""
-    of = partial(of, dtype=curvature.dtype, device=curvature.device, **options)
-    full = of(curvature.product, curvature.size)
-    blocks = {name: of(partial(curvature.block_product, name), curvature.block_size(name)) for name in curvature.blocks}
-    return full, blocks
 
 
 class Curvature:

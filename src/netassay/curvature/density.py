@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_blocks
+from netassay.curvature.curvature import Curvature, Kind
 from netassay.curvature.eigen import Product, require_vectors, unit_of
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.model import Blocks
+from netassay.curvature.symmetric import Symmetric, whole_and_blocks
 from netassay.errors import ModelError
 from netassay.numerics.devices import given
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +100,7 @@ class Stateless:
         self.config = config
 
     @classmethod
-    def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> Self:
+    def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> Stateless:
         return cls(config)
 
     def state(self) -> dict[str, Tensor]:
