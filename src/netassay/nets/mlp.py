@@ -90,14 +90,14 @@ class MLP(nn.Sequential):
         hidden: list[list[str]] = []
         fan_in = inputs
         for i in range(1, depth + 1):
-            group: dict[str, nn.Module] = {f"layer{i}": _linear(fan_in, width, bias, dtype)}
+            group: dict[str, nn.Module] = {f"layer{i}": linear(fan_in, width, bias=bias, dtype=dtype)}
             if normalisation != "none":
                 group[f"norm{i}"] = NORMALISATIONS[normalisation](width, dtype=dtype)
             group[f"{activation}{i}"] = ACTIVATIONS[activation]()
             layers |= group
             hidden.append(list(group))
             fan_in = width
-        layers["output"] = _linear(fan_in, outputs, bias, dtype)
+        layers["output"] = linear(fan_in, outputs, bias=bias, dtype=dtype)
         super().__init__(layers)
         self.residual, self.hidden = residual, hidden
         initialise(self, initialisation, generator)
@@ -113,6 +113,6 @@ class MLP(nn.Sequential):
         return modules["output"](x)
 
 
-def _linear(fan_in: int, fan_out: int, bias: bool, dtype: torch.dtype) -> nn.Linear:
-    # skip_init: the constructor's own initialisation would draw from the global generator
+def linear(fan_in: int, fan_out: int, *, bias: bool, dtype: torch.dtype) -> nn.Linear:
+    """A linear layer whose weights are not drawn: its constructor's own draw would be from the global generator."""
     return torch.nn.utils.skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype)
