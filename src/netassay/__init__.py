@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = contents(
     {
         # curvature of any module
         "sharpness": "netassay.curvature.largest_curvature",
-        "hessian_operator": "netassay.curvature.curvature",
+        "hessian_operator": "netassay.curvature.operator",
         "Curvature": "netassay.curvature.curvature",
         "Follower": "netassay.curvature.following",
         "Sharpness": "netassay.curvature.largest_curvature",

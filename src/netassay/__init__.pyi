@@ -58,7 +58,6 @@ from netassay.curvature.critical import CriticalFollower as CriticalFollower
 from netassay.curvature.critical import CriticalSharpness as CriticalSharpness
 from netassay.curvature.critical import critical_sharpness as critical_sharpness
 from netassay.curvature.curvature import Curvature as Curvature
-from netassay.curvature.curvature import hessian_operator as hessian_operator
 from netassay.curvature.density import Density as Density
 from netassay.curvature.density import spectral_density as spectral_density
 from netassay.curvature.directions import batch_sharpness as batch_sharpness
@@ -72,6 +71,7 @@ from netassay.curvature.largest_curvature import sharpness as sharpness
 from netassay.curvature.largest_step import LargestStep as LargestStep
 from netassay.curvature.largest_step import StepSizes as StepSizes
 from netassay.curvature.largest_step import step_size as step_size
+from netassay.curvature.operator import hessian_operator as hessian_operator
 from netassay.curvature.outlook import Forecast as Forecast
 from netassay.curvature.outlook import forecast as forecast
 from netassay.dna.atlas.atlas import Atlas as Atlas

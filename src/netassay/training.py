@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.optim import Optimizer
 
 Metric = str | tuple[str, str]
 """Name of a number, or (name, part): the part is a layer, a class, a rank; "" is the network."""
@@ -99,6 +100,30 @@ class Result:
     outcome: Outcome
     step: int
     message: str = ""
+
+
+def grouped(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors of several states together, named "state/name"; `group_of` gives each back."""
+    return {f"{state}/{name}": t.detach() for state, tensors in states.items() for name, t in tensors.items()}
+
+
+def group_of(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `group`, by the remainder of their names."""
+    return {key.removeprefix(f"{group}/"): t for key, t in tensors.items() if key.startswith(f"{group}/")}
+
+
+def optimiser_state(optimiser: Optimizer) -> dict[str, Tensor]:
+    """What an optimiser of PyTorch keeps of each parameter, named "number of the parameter/name"."""
+    return grouped({str(i): moments for i, moments in optimiser.state_dict()["state"].items()})
+
+
+def load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Restores what `optimiser_state` gave."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        i, _, name = key.partition("/")
+        moments.setdefault(int(i), {})[name] = tensor.clone()
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
 
 
 def diverged(loss: float, first: float, factor: float) -> str:

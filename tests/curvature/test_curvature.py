@@ -5,7 +5,8 @@ from dense import ACTIVATIONS, dense_ggn, dense_hessian, examples, half_square, 
 from scipy.sparse.linalg import eigsh
 from torch import nn
 
-from netassay.curvature.curvature import Curvature, hessian_operator
+from netassay.curvature.curvature import Curvature
+from netassay.curvature.operator import hessian_operator
 from netassay.errors import DataError, ModelError
 
 DENSE = {"hessian": dense_hessian, "ggn": dense_ggn}

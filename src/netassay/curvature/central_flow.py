@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from netassay.curvature import suspects
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.following import Follower
-from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights, lasting
+from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights, flat_slopes, lasting
 from netassay.curvature.model import copy_of, trainable_parameters
 from netassay.curvature.objective import Objective
 from netassay.curvature.tape import differentiable_thrice
 from netassay.errors import ModelError
+from netassay.training import group_of, grouped
 
 NEAR = 0.02  # eigenvalues from this much below 2 / eta on take part in the complementarity problem
 MOST = 12  # unstable eigenvalues; their third derivatives number 78
@@ -174,9 +175,8 @@ class CentralFlow:
 
     def state(self) -> dict[str, Tensor]:
         """Everything the future depends on."""
-        followed = {f"follower/{key}": tensor for key, tensor in self.follower.state().items()}
-        weights = {f"model/{name}": p.detach() for name, p in self.parameters.items()}
-        return {**weights, **followed, "k": torch.tensor(self.follower.k), "taken": torch.tensor(self.taken)}
+        states = grouped({"model": self.parameters, "follower": self.follower.state()})
+        return {**states, "k": torch.tensor(self.follower.k), "taken": torch.tensor(self.taken)}
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -184,9 +184,7 @@ class CentralFlow:
             p.copy_(tensors[f"model/{name}"])
         self.taken, self.follower.k = int(tensors["taken"]), int(tensors["k"])
         self._unchecked = False
-        self.follower.load(
-            {k.removeprefix("follower/"): tensor for k, tensor in tensors.items() if k.startswith("follower/")}
-        )
+        self.follower.load(group_of(tensors, "follower"))
 
 
 def require_third_derivatives(objective: Objective) -> None:
@@ -240,13 +238,7 @@ def _form_slopes(
                 yield None, 0.0
                 continue
             parts = torch.autograd.grad(form, parameters, retain_graph=True, allow_unused=True)
-            flat = torch.cat(
-                [
-                    (torch.zeros_like(p) if part is None else part).reshape(-1)
-                    for part, p in zip(parts, parameters, strict=True)
-                ]
-            )
-            yield flat.detach(), 1.0 if i == j else 2**0.5
+            yield flat_slopes(parts, parameters).detach(), 1.0 if i == j else 2**0.5
 
 
 def symmetric_vector(matrix: Tensor) -> Tensor:

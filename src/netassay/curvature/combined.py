@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from netassay.curvature.curvature import Curvature, Symmetric
+from netassay.curvature.curvature import Curvature
 from netassay.curvature.processes import Summed
+from netassay.curvature.symmetric import Alike, Symmetric
 from netassay.errors import ModelError
 
 
-class Preconditioned:
+class Preconditioned(Alike):
     """P^-1/2 H P^-1/2 of a curvature H and a positive diagonal P, whole and per block.
 
     It is symmetric and has the eigenvalues of P^-1 H, which govern the stability of a method that steps along
@@ -31,6 +32,7 @@ class Preconditioned:
                 f"the preconditioner has shape {tuple(diagonal.shape)} and smallest entry "
                 f"{float(diagonal.min()):.3g}; it must be ({curvature.size},), positive and finite"
             )
+        super().__init__(curvature)
         self.curvature = curvature
         self.scale = diagonal.to(curvature.gradient).rsqrt()
         pieces = dict(zip(curvature.names, self.scale.split([*curvature.sizes.values()]), strict=True))
@@ -38,31 +40,8 @@ class Preconditioned:
             name: torch.cat([pieces[member] for member in members]) for name, members in curvature.blocks.items()
         }
 
-    @property
-    def blocks(self) -> Mapping[str, Sequence[str]]:
-        return self.curvature.blocks
-
-    @property
-    def size(self) -> int:
-        return self.curvature.size
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.curvature.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.curvature.device
-
-    @property
-    def loss(self) -> float:
-        return self.curvature.loss
-
     def trust(self) -> None:
         self.curvature.trust()
-
-    def block_size(self, name: str) -> int:
-        return self.curvature.block_size(name)
 
     def scale_of(self, part: str) -> Float[Tensor, " p"]:
         """The diagonal of P^-1/2, whole for "" or of a block."""
@@ -76,27 +55,18 @@ class Preconditioned:
         return scale * self.curvature.block_product(name, scale * v)
 
 
-class Difference:
+class Difference(Alike):
     """A - B of two curvatures of one model at the same weights, such as H - G; whole and per block of A."""
 
     def __init__(self, a: Curvature, b: Curvature) -> None:
         if a.names != b.names or {**a.blocks} != {**b.blocks}:
             raise ModelError("the two curvatures are of different parameters or blocks; build both for the same ones")
+        super().__init__(a)
         self.a, self.b = a, b
-        self.blocks, self.size, self.dtype, self.device, self.loss = (
-            a.blocks,
-            a.size,
-            a.dtype,
-            a.device,
-            a.loss,
-        )
 
     def trust(self) -> None:
         self.a.trust()
         self.b.trust()
-
-    def block_size(self, name: str) -> int:
-        return self.a.block_size(name)
 
     def product(self, v: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
         return self.a.product(v) - self.b.product(v)

@@ -6,18 +6,17 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from netassay.curvature import suspects
-from netassay.curvature.eigen import Product, asymmetry
+from netassay.curvature.eigen import asymmetry
 from netassay.curvature.forward import Batches, Evaluation, Head, Loss, Weights
-from netassay.curvature.model import Blocks, layer_blocks, plain_backends, resolve_blocks, trainable_parameters
+from netassay.curvature.model import Blocks, plain_backends, resolve_blocks, trainable_parameters
 from netassay.curvature.objective import Objective, refuse_data_not_finite
 from netassay.curvature.tape import (
     REENTRANT,
@@ -31,52 +30,8 @@ from netassay.curvature.tape import (
 from netassay.errors import DataError, ModelError, NotFinite
 from netassay.numerics import devices
 
-if TYPE_CHECKING:
-    from scipy.sparse.linalg import LinearOperator
-
 Kind = Literal["hessian", "ggn"]
 LARGE = 100_000  # numbers in a batch from which on its memory is checked first
-_T = TypeVar("_T")
-
-
-@runtime_checkable
-class Trusting(Protocol):
-    """A matrix that checks its symmetry at its first products, unless this was done before."""
-
-    def trust(self) -> None: ...
-
-
-@runtime_checkable
-class Symmetric(Protocol):
-    """A symmetric matrix at one set of weights, and its diagonal blocks, known only by their products."""
-
-    @property
-    def blocks(self) -> Mapping[str, Sequence[str]]: ...
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def loss(self) -> float: ...
-
-    def block_size(self, name: str) -> int: ...
-
-    def product(self, v: Tensor) -> Tensor: ...
-
-    def block_product(self, name: str, v: Tensor) -> Tensor: ...
-
-
-def whole_and_blocks(curvature: Symmetric, of: Callable[[Product, int], _T]) -> tuple[_T, dict[str, _T]]:
-    """`of(product, size)` of a curvature, and of each of its diagonal blocks by name."""
-    full = of(curvature.product, curvature.size)
-    blocks = {name: of(partial(curvature.block_product, name), curvature.block_size(name)) for name in curvature.blocks}
-    return full, blocks
 
 
 class Curvature:
@@ -222,8 +177,7 @@ class Curvature:
             if changed := self._changed():
                 raise ModelError(
                     f"{type(self._model).__name__} or the loss writes into the weights ({changed!r}) while it is "
-                    "evaluated, so the curvature has no fixed weights; change them outside the forward "
-                    "pass"
+                    "evaluated, so the curvature has no fixed weights; change them outside the forward pass"
                 )
             if not self._losses and is_reentrant(evaluation.loss):
                 raise ModelError(f"{type(self._model).__name__} {REENTRANT}")
@@ -525,100 +479,3 @@ def _add(sums: list[Tensor | None], k: int, flat: Tensor, weight: float) -> None
     flat = flat if weight == 1.0 else flat.mul_(weight)
     total = sums[k]
     sums[k] = flat if total is None else total.add_(flat)
-
-
-class HessianOperator:
-    """A symmetric curvature matrix, known only by products: `operator @ v` for v (P,) or (P, k)."""
-
-    def __init__(self, curvature: Curvature, block: str | None = None) -> None:
-        self.curvature = curvature
-        self._name = block
-        size = curvature.size if block is None else curvature.block_size(block)
-        self.shape = (size, size)
-        self.dtype = curvature.dtype
-
-    def __matmul__(self, v: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
-        return self.curvature.product(v) if self._name is None else self.curvature.block_product(self._name, v)
-
-    def to_scipy(self) -> LinearOperator:
-        """The same matrix as a `scipy.sparse.linalg.LinearOperator` on NumPy arrays of the weights' dtype."""
-        import numpy as np
-        from scipy.sparse.linalg import LinearOperator
-
-        def apply(v: np.ndarray) -> np.ndarray:
-            return (self @ torch.from_numpy(np.ascontiguousarray(v)).to(self.curvature.gradient)).cpu().numpy()
-
-        dtype = np.dtype(str(self.dtype).removeprefix("torch."))
-        # of a symmetric real matrix the adjoint is the matrix itself
-        return LinearOperator(self.shape, matvec=apply, rmatvec=apply, matmat=apply, rmatmat=apply, dtype=dtype)
-
-
-def hessian_operator(
-    model: nn.Module,
-    loss: Loss,
-    batches: Batches,
-    *,
-    kind: Kind = "hessian",
-    block: str | Sequence[str] | None = None,
-    reduction: Literal["mean", "sum"] | None = None,
-    weights: Weights | None = None,
-    head: Head | None = None,
-    memory: float | int | None = None,
-) -> HessianOperator:
-    """The Hessian (or Gauss-Newton matrix) of the loss over all batches as a matrix-free operator.
-
-    Args:
-        model: Any module.
-        loss: Loss, as for `sharpness`.
-        batches: Batches of (x, y) that can be iterated repeatedly.
-        kind: "hessian" or "ggn" (Gauss-Newton).
-        block: None for all parameters, a module name for that layer's diagonal block, or a list of parameter names.
-        reduction: How the loss reduces its terms, as for `sharpness`.
-        weights: Number of terms of each batch, as for `sharpness`.
-        head: Which output the loss is taken of, as for `sharpness`.
-        memory: Bytes for gradient graphs, as for `sharpness`.
-
-    Returns:
-        A symmetric operator (P, P), P being the number of parameters; `operator @ v` takes vectors (P,) or (P, s), and
-        `to_scipy` gives SciPy's form.
-
-    Raises:
-        ModelError: For a module or loss without well-defined curvature.
-        DataError: For batches that do not fit the loss.
-
-    Source:
-        Pearlmutter (1994) for Hessian products; Schraudolph (2002) for Gauss-Newton products.
-
-    Example:
-        >>> import torch, netassay
-        >>> model = torch.nn.Linear(3, 1)
-        >>> x, y = torch.randn(20, 3), torch.randn(20, 1)
-        >>> operator = netassay.hessian_operator(model, torch.nn.functional.mse_loss, [(x, y)])
-        >>> (operator @ torch.ones(4)).shape
-        torch.Size([4])
-    """
-
-    def curvature(blocks: Blocks | None) -> Curvature:
-        return Curvature(
-            model,
-            loss,
-            batches,
-            kind=kind,
-            blocks=blocks,
-            reduction=reduction,
-            weights=weights,
-            head=head,
-            memory=memory,
-        )
-
-    if block is None:
-        return HessianOperator(curvature(None))
-    name = block if isinstance(block, str) else "block"
-    if isinstance(block, str):
-        layers = layer_blocks(model)
-        if block not in layers:
-            raise ModelError(f"there is no layer {block!r}; layers with trainable parameters: {', '.join(layers)}")
-        members: Sequence[str] = layers[block]
-    else:
-        members = block
-    return HessianOperator(curvature({name: members}), name)

@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_blocks
+from netassay.curvature.curvature import Curvature, Kind
 from netassay.curvature.eigen import Product, require_vectors, unit_of
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.model import Blocks
+from netassay.curvature.symmetric import Symmetric, whole_and_blocks
 from netassay.errors import ModelError
 from netassay.numerics.devices import generator_or_default
 
@@ -167,15 +168,7 @@ def spectral_density(
 
 def curvature_density(curvature: Symmetric, *, steps: int, probes: int = 1, generator: torch.Generator) -> Density:
     """`lanczos_quadrature` of a curvature and of each of its blocks."""
-    of = partial(
-        lanczos_quadrature,
-        steps=steps,
-        probes=probes,
-        generator=generator,
-        dtype=curvature.dtype,
-        device=curvature.device,
-    )
-    density, parts = whole_and_blocks(curvature, of)
+    density, parts = whole_and_blocks(curvature, lanczos_quadrature, steps=steps, probes=probes, generator=generator)
     return replace(density, blocks=parts)
 
 

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.curvature.curvature import Curvature, Symmetric
+from netassay.curvature.curvature import Curvature
 from netassay.curvature.eigen import Product, unit_of
 from netassay.curvature.forward import Batches, Loss
+from netassay.curvature.symmetric import Symmetric
 from netassay.errors import ModelError
 
 _TINY = 1e-300

@@ -19,6 +19,7 @@ from netassay.curvature.largest_curvature import Sharpness
 from netassay.curvature.model import Blocks, copy_of, trainable_parameters
 from netassay.curvature.objective import Objective
 from netassay.errors import ModelError, NotFinite
+from netassay.training import group_of, grouped
 
 # Dormand and Prince (1980), RK5(4)7M: stages, the weights of fifth order, and the difference of those of fourth order
 _STAGES = (
@@ -212,14 +213,13 @@ class GradientFlow:
 
     def state(self) -> dict[str, Tensor]:
         """Everything the future depends on."""
-        followed = {f"follower/{key}": tensor for key, tensor in self.follower.state().items()}
         numbers = [self.time, self._step, self._last, self._first, self._lowest]
         return {
             "at": self._at,
             "beside": self._beside,
             "numbers": torch.tensor(numbers, dtype=torch.float64),
             "counts": torch.tensor([self.steps, self._reason, self._rises]),
-            **followed,
+            **grouped({"follower": self.follower.state()}),
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -233,9 +233,7 @@ class GradientFlow:
             self._beside = self._at.clone()
             self.time, self.steps = float(tensors["time"]), int(tensors["steps"])
         self._set_weights(self._at)
-        self.follower.load(
-            {k.removeprefix("follower/"): tensor for k, tensor in tensors.items() if k.startswith("follower/")}
-        )
+        self.follower.load(group_of(tensors, "follower"))
 
     def _one_step(self, point: Point, time: float) -> Point | None:
         """One accepted step, shortened as often as necessary; None if the flow cannot continue, with the reason."""

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netassay.curvature.curvature import Symmetric, Trusting
 from netassay.curvature.davidson import run_davidson
 from netassay.curvature.eigen import (
     Eigenpairs,
@@ -30,6 +29,7 @@ from netassay.curvature.eigen import (
 from netassay.curvature.largest_curvature import Sharpness
 from netassay.curvature.preconditioner import Preconditioner
 from netassay.curvature.subsample import Cheap
+from netassay.curvature.symmetric import Symmetric, Trusting
 from netassay.errors import ModelError
 
 SETTLING, NEAREST, LOOSE = 4, 3, 3e-3

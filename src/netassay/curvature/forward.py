@@ -345,7 +345,11 @@ def trial_value(
     if slopes_of is None:
         return result.loss.detach().reshape(1)
     parameters = [p for p in slopes_of.parameters() if p.requires_grad]
-    slopes = torch.autograd.grad(result.loss, parameters, allow_unused=True)
+    return flat_slopes(torch.autograd.grad(result.loss, parameters, allow_unused=True), parameters)
+
+
+def flat_slopes(slopes: Iterable[Tensor | None], parameters: Iterable[Tensor]) -> Tensor:
+    """A gradient as one vector; None, where the loss does not depend on a parameter, is zero."""
     return torch.cat(
         [(torch.zeros_like(p) if g is None else g).reshape(-1) for p, g in zip(parameters, slopes, strict=True)]
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib import import_module
 from typing import Any, Literal
 
@@ -13,10 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from netassay.curvature.curvature import Curvature, Kind, Symmetric, whole_and_blocks
+from netassay.curvature.curvature import Curvature, Kind
 from netassay.curvature.eigen import Product, require_vectors
 from netassay.curvature.forward import Batches, Head, Loss, Weights
 from netassay.curvature.model import Blocks
+from netassay.curvature.symmetric import Symmetric, whole_and_blocks
 from netassay.errors import ModelError
 from netassay.numerics.devices import generator_or_default
 
@@ -114,15 +114,9 @@ def curvature_trace(
     curvature: Symmetric, *, products: int, tolerance: float = 0.1, generator: torch.Generator
 ) -> Trace:
     """`hutchplusplus` of a curvature and of each of its blocks."""
-    of = partial(
-        hutchplusplus,
-        products=products,
-        tolerance=tolerance,
-        generator=generator,
-        dtype=curvature.dtype,
-        device=curvature.device,
+    full, parts = whole_and_blocks(
+        curvature, hutchplusplus, products=products, tolerance=tolerance, generator=generator
     )
-    full, parts = whole_and_blocks(curvature, of)
     return replace(full, blocks=parts)
 
 

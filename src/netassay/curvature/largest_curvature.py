@@ -73,19 +73,7 @@ class Sharpness:
 
     @classmethod
     def of(cls, network: Eigenpairs, blocks: Mapping[str, Eigenpairs], loss: float) -> Sharpness:
-        return cls(
-            network.values,
-            network.vectors,
-            network.residuals,
-            network.errors,
-            network.products,
-            blocks,
-            loss,
-            network.converged,
-            network.sampled,
-            network.share,
-            network.searched,
-        )
+        return cls(**vars(network), blocks=blocks, loss=loss)
 
 
 def sharpness(

@@ -51,17 +51,15 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise ModelError(
-            f"{type(model).__name__} has no parameter with requires_grad=True; curvature needs "
-            "some: "
-            "unfreeze at least one with parameter.requires_grad_()"
+            f"{type(model).__name__} has no parameter with requires_grad=True; curvature needs some: unfreeze at least "
+            "one with parameter.requires_grad_()"
         )
     kinds = {(str(p.dtype).removeprefix("torch."), str(p.device)) for p in parameters.values()}
     if len(kinds) > 1 or next(iter(kinds))[0] not in ("float32", "float64"):
         mixture = ", ".join(f"{dtype} on {device}" for dtype, device in sorted(kinds))
         raise ModelError(
-            f"the trainable parameters are {mixture}; curvature needs all of them in float32 or all in "
-            "float64, "
-            "on one device: convert with model.float(), model.double() or model.to(device)"
+            f"the trainable parameters are {mixture}; curvature needs all of them in float32 or all in float64, on one "
+            "device: convert with model.float(), model.double() or model.to(device)"
         )
     return parameters
 

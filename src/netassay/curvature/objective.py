@@ -61,9 +61,8 @@ def refuse_random(model: nn.Module, batches: int) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
             raise ModelError(
-                f"module {name!r} is {type(module).__name__}(p={module.p}) in train mode, so the loss is "
-                "random; "
-                "call model.eval()"
+                f"module {name!r} is {type(module).__name__}(p={module.p}) in train mode, so the loss is random; call "
+                "model.eval()"
             )
         drops = isinstance(module, nn.MultiheadAttention | nn.RNNBase) and module.training
         if drops and module.dropout > 0:

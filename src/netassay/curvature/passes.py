@@ -121,30 +121,22 @@ class Passes:
         """
         if self.processes is not None:
             return self._losses_of_all(self.processes, rate, direction)
-        values: list[float] = []
-        weights: list[float] = []
-
-        def keep(_: int, evaluation: Evaluation) -> None:
-            values.append(float(evaluation.loss.detach()))
-            weights.append(evaluation.weight)
-            self._look(evaluation)
-
+        pairs: list[tuple[float, float]] = []
         try:
             with self._at(rate, direction):
-                self._objective.visit(keep)
+                self._objective.visit(lambda _, evaluation: pairs.append(self._loss_and_weight(evaluation)))
         except NoNumber:
             if rate == 0:
                 raise
             return None
-        return self._shared(values, weights)
+        return self._shared(pairs)
 
     def _losses_of_all(self, processes: Processes, rate: float, direction: Direction | None) -> Losses | None:
         """Batch by batch in step, so that no process waits for one that stopped at a loss that is not finite."""
         mine: list[tuple[float, float]] = []
 
         def keep(_: int, evaluation: Evaluation) -> None:
-            mine.append((float(evaluation.loss.detach()), evaluation.weight))
-            self._look(evaluation)
+            mine.append(self._loss_and_weight(evaluation))
 
         finite = True
         with self._at(rate, direction):
@@ -165,7 +157,7 @@ class Passes:
         pairs = [pair for pairs in processes.gathered(mine) for pair in pairs]
         self.epsilon = max(processes.gathered(self.epsilon))
         self.is_coarse = any(processes.gathered(self.is_coarse))
-        return self._shared([value for value, _ in pairs], [weight for _, weight in pairs])
+        return self._shared(pairs)
 
     def require_same(self, loss: float) -> None:
         """ModelError if the next pass gives another loss at the same weights."""
@@ -188,8 +180,7 @@ class Passes:
                 "optimiser as the direction"
             )
         total: dict[str, Tensor] = {}
-        values: list[float] = []
-        weights: list[float] = []
+        pairs: list[tuple[float, float]] = []
 
         def add(_: int, evaluation: Evaluation) -> None:
             if is_reentrant(evaluation.loss):
@@ -200,30 +191,29 @@ class Passes:
                 part = torch.zeros_like(p) if slope is None else slope.detach().to_dense()
                 part = part * evaluation.weight
                 total[name] = total[name] + part if name in total else part
-            values.append(float(evaluation.loss.detach()))
-            weights.append(evaluation.weight)
-            self._look(evaluation)
+            pairs.append(self._loss_and_weight(evaluation))
 
         with self._at():
             model, loss, batches = self._of
             objective = Objective(model, loss, batches, order=1, **self._settings)
             objective.visit(add)
-        self._more += objective.forward.calls / max(len(values), 1)
-        losses = self._shared(values, weights)
-        return {name: part / self._total_weight(weights) for name, part in total.items()}, losses
+        self._more += objective.forward.calls / max(len(pairs), 1)
+        losses = self._shared(pairs)
+        return {name: part / self._total_weight(pairs) for name, part in total.items()}, losses
 
-    def _shared(self, values: list[float], weights: list[float]) -> Losses:
-        if self._batches not in (0, len(values)):
+    def _shared(self, pairs: list[tuple[float, float]]) -> Losses:
+        """Of loss and weight of each batch."""
+        if self._batches not in (0, len(pairs)):
             raise DataError(
-                f"batches changed between two passes: {self._batches} batches, then {len(values)}; give data that "
+                f"batches changed between two passes: {self._batches} batches, then {len(pairs)}; give data that "
                 "repeat (no one-pass source)"
             )
-        self._batches = len(values)
-        total = self._total_weight(weights)
-        return Losses(values, [weight / total for weight in weights])
+        self._batches = len(pairs)
+        total = self._total_weight(pairs)
+        return Losses([value for value, _ in pairs], [weight / total for _, weight in pairs])
 
-    def _total_weight(self, weights: list[float]) -> float:
-        return sum(weights) if self._objective.is_mean else 1.0
+    def _total_weight(self, pairs: list[tuple[float, float]]) -> float:
+        return sum(weight for _, weight in pairs) if self._objective.is_mean else 1.0
 
     @contextmanager
     def _at(self, rate: float = 0.0, direction: Direction | None = None) -> Iterator[None]:
@@ -254,7 +244,8 @@ class Passes:
         mixed = any(torch.is_autocast_enabled(device) for device in self.displaced.devices)
         return mixed or any(p.dtype in COARSE for p in self.displaced.model.parameters())
 
-    def _look(self, evaluation: Evaluation) -> None:
+    def _loss_and_weight(self, evaluation: Evaluation) -> tuple[float, float]:
+        """Of a batch, whose arithmetic is noted."""
         self.epsilon = max(self.epsilon, torch.finfo(evaluation.loss.dtype).eps)
         kinds = {p.dtype for p in self.parameters.values()}
         if torch.float32 in kinds or self.displaced.is_raised:
@@ -262,6 +253,7 @@ class Passes:
         output = evaluation.output
         self.is_coarse |= evaluation.loss.dtype in COARSE
         self.is_coarse |= isinstance(output, Tensor) and output.dtype in COARSE
+        return float(evaluation.loss.detach()), evaluation.weight
 
 
 def _require_alike(processes: Processes, loss: Loss, batches: Batches, weights: Weights | None) -> None:

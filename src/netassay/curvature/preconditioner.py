@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -120,17 +121,7 @@ class Preconditioner:
         self._steps = []
 
     def accounted(self, pairs: Eigenpairs, searched: bool) -> Eigenpairs:
-        return Eigenpairs(
-            pairs.values,
-            pairs.vectors,
-            pairs.residuals,
-            pairs.errors,
-            pairs.products,
-            pairs.converged,
-            sampled=self.products,
-            share=self.share,
-            searched=searched,
-        )
+        return replace(pairs, sampled=self.products, share=self.share, searched=searched)
 
 
 def contraction(values: Float[Tensor, " m"], i: int) -> float:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from netassay.curvature.curvature import Curvature
 from netassay.curvature.shards import Processes
+from netassay.curvature.symmetric import Alike
 from netassay.errors import ModelError
 
 _T = TypeVar("_T")
 
 
-class Summed:
+class Summed(Alike):
     """The curvature of the loss over the batches of all processes, from that of each: products, gradient and loss.
 
     Can replace the curvature in `eigenpairs`, `Follower` and `Preconditioned`. Every process multiplies the same
@@ -25,16 +26,16 @@ class Summed:
     """
 
     def __init__(self, curvature: Curvature, processes: Processes) -> None:
+        super().__init__(curvature)
         self.curvature, self.processes = curvature, processes
         everywhere = processes.gathered((curvature.names, curvature.size, curvature.is_mean))
         if any(facts != everywhere[0] for facts in everywhere):
             raise ModelError("the processes have different parameters or losses; train one model in all of them")
         total = processes.summed(curvature.terms)
         self._share = curvature.terms / total if curvature.is_mean else 1.0
-        self.loss: float = processes.summed(curvature.loss * self._share)
+        self.loss = processes.summed(curvature.loss * self._share)
         self.gradient: Float[Tensor, " P"] = self._sum(curvature.gradient, None)
-        self.names, self.sizes, self.blocks = curvature.names, curvature.sizes, curvature.blocks
-        self.size, self.dtype, self.device = curvature.size, curvature.dtype, curvature.device
+        self.names, self.sizes = curvature.names, curvature.sizes
 
     @property
     def weights(self) -> Any:
@@ -44,10 +45,6 @@ class Summed:
     def trust(self) -> None:
         """As `Curvature.trust`."""
         self.curvature.trust()
-
-    def block_size(self, name: str) -> int:
-        """Number of weights of a block."""
-        return self.curvature.block_size(name)
 
     def product(self, v: Float[Tensor, "P ..."]) -> Float[Tensor, "P ..."]:
         """The matrix times one vector (P,) or the columns of (P, k)."""

@@ -9,7 +9,7 @@ norm, are silently wrong: they treat the statistics that the forward pass keeps 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
@@ -271,32 +271,30 @@ REENTRANT = (
 
 
 def _has_node(roots: Sequence[Tensor], name: str) -> bool:
+    return any(node.name() == name for node in _nodes(roots))
+
+
+def _nodes(roots: Iterable[Tensor]) -> Iterator[Any]:
+    """The nodes of the graphs of the roots, each once."""
     todo, visited = [r.grad_fn for r in roots], set()
     while todo:
         node = todo.pop()
         if node is not None and node not in visited:
             visited.add(node)
-            if node.name() == name:
-                return True
+            yield node
             todo += [following for following, _ in node.next_functions]
-    return False
 
 
 def graph_bytes(roots: Iterable[Tensor], apart: Iterable[Tensor]) -> int:
     """Bytes of the tensors that the graphs of the roots keep, each storage once, without those of `apart`."""
     storages = {t.untyped_storage().data_ptr() for t in apart}
-    todo, visited, total = [r.grad_fn for r in roots], set(), 0
-    while todo:
-        node = todo.pop()
-        if node is None or node in visited:
-            continue
-        visited.add(node)
+    total = 0
+    for node in _nodes(roots):
         for tensor in _saved(node):
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in storages:
                 storages.add(storage.data_ptr())
                 total += storage.nbytes()
-        todo += [following for following, _ in node.next_functions]
     return total
 
 

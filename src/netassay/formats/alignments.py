@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from netassay.errors import DataError, ExtraMissing
+from netassay.errors import DataError
+from netassay.extras import require
 from netassay.formats.fragments import SCHEMA
 
 SHIFT = (4, -5)
@@ -78,10 +79,7 @@ def read_alignments(
 
 
 def _reads(path: Path) -> Iterator[Any]:
-    try:
-        import pysam
-    except ImportError as error:
-        raise ExtraMissing(f"{path}: BAM needs the package pysam; install netassay[reads]") from error
+    pysam = require("pysam", "reads", f"{path}: BAM")
     # the library itself reports a missing index and damage on standard error
     before = pysam.set_verbosity(0)
     try:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from netassay.errors import DataError, ExtraMissing, did_you_mean
+from netassay.errors import DataError, did_you_mean, first_line
+from netassay.extras import require
 
 ACCESSIBILITY = ("atac", "peaks", "ATAC", "peak", "accessibility")
 """Modalities of a .h5mu that hold regions, most likely first."""
@@ -21,10 +22,7 @@ def open_cells(path: Path) -> Any:
 
     Raises DataError for files that are neither, ExtraMissing without the package.
     """
-    try:
-        import anndata
-    except ImportError as error:
-        raise ExtraMissing(f"{path}: .h5ad needs the package anndata; install netassay[anndata]") from error
+    anndata = require("anndata", "anndata", f"{path}: .h5ad")
     try:
         with path.open("rb"):
             if path.suffix.lower() != ".h5mu":
@@ -39,8 +37,7 @@ def open_cells(path: Path) -> Any:
     except DataError:
         raise
     except Exception as error:  # the library raises kinds of its own and of HDF5
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: cannot be read as .h5ad: {reason}") from error
+        raise DataError(f"{path}: cannot be read as .h5ad: {first_line(error)}") from error
 
 
 def _with_shared_columns(cells: Any, shared: Any) -> Any:

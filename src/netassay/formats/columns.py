@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from netassay.errors import DataError, reraised
+from netassay.errors import DataError, first_line, reraised
 from netassay.formats.documents import Documents
-from netassay.formats.text import ARROW, ARROW_STREAM, PARQUET, first_bytes, read_lines, signature_of
+from netassay.formats.text import ARROW, ARROW_STREAM, PARQUET, first_bytes, is_json, read_lines, signature_of
 
 ROWS_AT_ONCE = 8_192
 IDS_AT_ONCE = 1 << 17
@@ -32,13 +32,22 @@ def read_json_lines(path: Path, column: str, *, skipped: Counter[str] | None = N
     object, lacks the key, or holds no text under it.
     """
     skipped = Counter() if skipped is None else skipped
+    for where, value in _values(path, column, skipped):
+        yield from _text_of(value, column, where, skipped)
+
+
+def _values(path: Path, column: str, skipped: Counter[str]) -> Iterator[tuple[str, Any]]:
+    """The place of each line of JSON lines, and what it holds under a key; None under a null."""
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             skipped["blank line"] += 1
             continue
         where = f"{path}:{number}"
-        row = _object(line, where)
-        yield from _text_of(_value(row, column, where, "give one JSON object a line"), column, where, skipped)
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: is not JSON ({error}); give one JSON object a line") from error
+        yield where, _value(row, column, where, "give one JSON object a line")
 
 
 def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
@@ -48,7 +57,7 @@ def read_json(path: Path, column: str, *, skipped: Counter[str] | None = None) -
     """
     skipped = Counter() if skipped is None else skipped
     first = next((line.strip() for line in read_lines(path) if line.strip()), "")
-    if first.startswith("{") and _parses(first):
+    if first.startswith("{") and is_json(first):
         yield from read_json_lines(path, column, skipped=skipped)
         return
     if not first:
@@ -151,12 +160,7 @@ def read_token_lines(
     """Documents of lists of token ids under the key `column` of JSON lines, as `read_token_column`."""
     skipped = Counter() if skipped is None else skipped
     batch: list[list[int]] = []
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            skipped["blank line"] += 1
-            continue
-        where = f"{path}:{number}"
-        value = _value(_object(line, where), column, where, "give one JSON object a line")
+    for where, value in _values(path, column, skipped):
         if value is None:
             skipped[f"{column} is null"] += 1
             continue
@@ -178,20 +182,8 @@ def read_token_lines(
 
 def lines_hold_token_ids(path: Path, column: str) -> bool:
     """Whether the first value of a key of JSON lines is a list of integers; DataError as `read_json_lines`."""
-    for number, line in enumerate(read_lines(path), 1):
-        if line.strip():
-            where = f"{path}:{number}"
-            value = _value(_object(line, where), column, where, "give one JSON object a line")
-            if value is not None:
-                return isinstance(value, list) and all(type(token) is int for token in value)
-    return False
-
-
-def _object(line: str, where: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is not JSON ({error}); give one JSON object a line") from error
+    first = next((value for _, value in _values(path, column, Counter()) if value is not None), None)
+    return isinstance(first, list) and all(type(token) is int for token in first)
 
 
 def read_token_column(
@@ -263,7 +255,7 @@ def _scanned(path: Path, column: str) -> tuple[Any, Any]:
     except (OSError, pl.exceptions.PolarsError) as error:
         signature = signature_of(head)
         hint = f" (its first bytes are those of {signature.name})" if signature and signature.name not in form else ""
-        raise DataError(f"{path}: cannot be read as {form}{hint}: {_first_line(error)}") from error
+        raise DataError(f"{path}: cannot be read as {form}{hint}: {first_line(error)}") from error
     if column in kinds:
         return frame, kinds[column]
     name, *path_in = column.split(".")
@@ -367,15 +359,7 @@ def _batches(path: Path, frame: Any, batches: Iterator[Any] | None = None) -> It
             yield rows + 1, batch
             rows += len(batch)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:  # pyarrow's are of these kinds
-        raise DataError(f"{path}: damaged after row {rows}: {_first_line(error)}") from error
-
-
-def _parses(line: str) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
+        raise DataError(f"{path}: damaged after row {rows}: {first_line(error)}") from error
 
 
 def _row(rows: Any, path: Path) -> list[str] | None:
@@ -451,7 +435,3 @@ def _missing(column: str, names: list[str]) -> str:
     close = [name for name in names if name.endswith(f".{column}")][:1] or close
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"there is no column {column!r}; {hint}known: {', '.join(map(repr, names[:20])) or 'none'}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

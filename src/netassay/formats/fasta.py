@@ -64,6 +64,19 @@ def read_fasta(path: Path) -> Iterator[Record]:
         raise DataError(f"{path}: holds no sequence; a FASTA file has headers that begin with '>'")
 
 
+def read_sequences(path: Path) -> Iterator[tuple[str, UInt8[np.ndarray, " length"]]]:
+    """Name and codes of each record of a FASTA file. Raises as `read_fasta`, and for letters that are not DNA."""
+    for record in read_fasta(path):
+        codes = encode(record.letters)
+        if (codes == FOREIGN).any():
+            position = int((codes == FOREIGN).argmax())
+            raise DataError(
+                f"{path}:{record.line}: sequence {record.name!r} has a letter at base {position + 1} that is not DNA; "
+                "allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
+            )
+        yield record.name, codes
+
+
 def is_fasta(path: Path) -> bool:
     """Whether a file, plain or packed, begins as FASTA does."""
     try:

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from errno import EIO
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, UInt8
 
-from netassay.errors import DataError, ExtraMissing, did_you_mean, first_line
+from netassay.errors import DataError, did_you_mean, first_line
+from netassay.extras import require
 from netassay.files import whole_file
 from netassay.formats.bases import known_as
 from netassay.formats.cells import open_cells
@@ -223,7 +223,7 @@ def write_h5ad(path: Path, annotated: Annotated) -> None:
 
 def in_memory(annotated: Annotated, where: str) -> Any:
     """The AnnData object that a .h5ad of netassay holds; ExtraMissing without the package."""
-    anndata = _anndata(where)
+    anndata = require("anndata", "anndata", f"{where}: AnnData")
     import pandas
 
     columns = {name: annotated.regions[name].to_list() for name in annotated.regions.columns if name != "name"}
@@ -249,14 +249,6 @@ def _silent_destructors() -> Iterator[None]:
     finally:
         gc.collect()  # files that an error left open in circles of references are closed here, not later
         sys.unraisablehook, sys.excepthook = hooks
-
-
-def _anndata(where: Path | str) -> ModuleType:
-    try:
-        import anndata
-    except ImportError as error:
-        raise ExtraMissing(f"{where}: needs the package anndata; install netassay[anndata]") from error
-    return anndata
 
 
 def _regions(where: str, var: Any, names: Sequence[str], notes: Counter[str], *, own: bool = False) -> pl.DataFrame:

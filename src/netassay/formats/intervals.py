@@ -12,7 +12,7 @@ import polars as pl
 
 from netassay.errors import DataError
 from netassay.formats.headings import CHROMOSOME, END, START, has_places, plain
-from netassay.formats.rows import read_rows
+from netassay.formats.rows import is_number, read_rows
 from netassay.formats.tables import SEPARATORS
 
 Form = Literal["bed", "immgen", "table"]
@@ -209,7 +209,8 @@ def _narrow_peak(path: Path, notes: Counter[str]) -> bool:
         if len(words) != NARROW_PEAK_COLUMNS:
             return False
         lines += 1
-        kinds = [_is_value(words[4]), words[5] in _STRANDS, *map(_is_value, words[6:9]), _is_number(words[9])]
+        values = [word == "." or is_number(word) for word in (words[4], *words[6:9])]
+        kinds = [*values, words[5] in _STRANDS, _is_number(words[9])]
         if not all(kinds):
             if _is_number(words[9]):
                 notes[f"ten columns of {path.name} that are not narrowPeak: column 10 is not a summit"] = 1
@@ -218,14 +219,6 @@ def _narrow_peak(path: Path, notes: Counter[str]) -> bool:
     if summits:
         notes[f"summits of {path.name} taken from column 10, as of narrowPeak"] = summits
     return bool(lines)
-
-
-def _is_value(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return word == "."
-    return True
 
 
 def _immgen(path: Path, skipped: Counter[str]) -> Iterator[Region]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from netassay.errors import DataError, ExtraMissing
+from netassay.errors import DataError
+from netassay.extras import require
 from netassay.formats.documents import END_WORD, Codes
 from netassay.formats.encoder import Encoder
 
@@ -25,7 +26,7 @@ def tiktoken_encoder(name: str) -> Encoder:
 
     Raises ExtraMissing without the package, and DataError for a name that it does not know or cannot fetch.
     """
-    tiktoken = _package("tiktoken", f"tiktoken:{name}")
+    tiktoken = require("tiktoken", "tiktoken", f"tokenizer tiktoken:{name}: reading it")
     names = tiktoken.list_encoding_names()
     if name not in names:
         raise DataError(f"tokenizer tiktoken:{name}: known are {', '.join(sorted(names))}")
@@ -41,7 +42,7 @@ def tiktoken_encoder(name: str) -> Encoder:
 
 def tiktoken_file_encoder(path: Path) -> Encoder:
     """A file of ranks named for its encoding: r50k_base, p50k_base or cl100k_base."""
-    tiktoken = _package("tiktoken", str(path))
+    tiktoken = require("tiktoken", "tiktoken", f"tokenizer {path}: reading it")
     if path.stem not in _PATTERNS:
         raise DataError(
             f"tokenizer {path}: a file of ranks does not say how text is split; name it {', '.join(_PATTERNS)} as it "
@@ -60,7 +61,7 @@ def tiktoken_file_encoder(path: Path) -> Encoder:
 
 def sentencepiece_encoder(path: Path) -> Encoder:
     """A SentencePiece model, without the tokens that it would put before and behind."""
-    package = _package("sentencepiece", str(path))
+    package = require("sentencepiece", "sentencepiece", f"tokenizer {path}: reading it")
     try:
         model = path.read_bytes()
         processor = package.SentencePieceProcessor(model_proto=model)
@@ -97,14 +98,3 @@ def _of_encoding(encoding: Any, name: str) -> Encoder:
         return str(encoding.decode([token for token in tokens if token < size]))
 
     return Encoder(encode, Codes(name, spell, decode), lambda: size)
-
-
-def _package(name: str, tokenizer: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ExtraMissing(
-            f"tokenizer {tokenizer}: reading it needs the package {name}; install netassay[{name}]"
-        ) from error

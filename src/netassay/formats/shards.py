@@ -23,6 +23,7 @@ from netassay.formats.text import (
     UTF_16,
     content_head,
     first_bytes,
+    is_json,
     llm_c,
     reads_as_text,
     refuse_unreadable,
@@ -122,24 +123,15 @@ def _refuse_no_prose(path: Path) -> None:
             "if it is UTF-16 without a mark, convert it: iconv -f UTF-16LE -t UTF-8 FILE > NEW"
         )
     text = content.decode("utf-8-sig", errors="ignore")
-    if _OBJECT.match(text) and (len(content) == HEAD or _parses(text) or _parses(_first_line(text))):
+    if _OBJECT.match(text) and (len(content) == HEAD or is_json(text) or is_json(_first_line(text))):
         raise DataError(
-            f"{path}: looks like JSON ({text.strip()[:24]!r}...), and its ending does not say so; rename it to "
-            ".jsonl (one object a line) or .json, or state form jsonl or json; form text takes every word of it for "
-            "prose"
+            f"{path}: looks like JSON ({text.strip()[:24]!r}...), and its ending does not say so; rename it to .jsonl "
+            "(one object a line) or .json, or state form jsonl or json; form text takes every word of it for prose"
         )
 
 
 def _first_line(text: str) -> str:
     return next(line for line in text.split("\n") if line.strip())
-
-
-def _parses(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 PACKED = re.compile(r"\.(gz|bz2|xz|zst|zstd)$", re.IGNORECASE)

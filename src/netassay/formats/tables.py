@@ -239,7 +239,7 @@ def _delimited(path: Path, notes: Counter[str]) -> tuple[pl.DataFrame, int]:
         try:
             texts = _parsed(data, separator, names, names, head.line)
         except pl.exceptions.PolarsError as again:
-            raise DataError(f"{where}: the table cannot be read: {_first_line(again)}") from again
+            raise DataError(f"{where}: the table cannot be read: {first_line(again)}") from again
         words += [name for name in names if name not in words and _in_words(texts[name])]
         if culprit := _culprit(path, separator, names, words, head.line):
             raise DataError(culprit) from error
@@ -392,7 +392,3 @@ def _parquet(path: Path) -> pl.DataFrame:
             raise DataError(f"{path}: column {name!r} holds {kind}; heights are numbers")
     numbers = [name for name in frame.columns if name not in words]
     return frame.with_columns(pl.col(words).cast(pl.String), pl.col(numbers).cast(pl.Float32).fill_null(math.nan))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

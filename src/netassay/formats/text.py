@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import re
 import zlib
@@ -15,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from netassay.errors import DataError
+from netassay.errors import DataError, first_line
 from netassay.inputs import bound, refuse_odd_file, refuse_size
 
 HEAD = 512
@@ -320,9 +321,17 @@ def _zstandard_lines(path: Path) -> Iterator[str]:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"{path}: after line {lines} the Zstandard stream is damaged, or its content is not UTF-8 "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); unpack it with zstd -d to "
-            "see which"
+            f"({first_line(error)}); unpack it with zstd -d to see which"
         ) from error
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is JSON that can be parsed."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 BLOCK = 1 << 22

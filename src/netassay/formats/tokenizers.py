@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from netassay.errors import DataError, ExtraMissing, reraised
+from netassay.errors import DataError, reraised
+from netassay.extras import require
 from netassay.formats.documents import END_WORD, Codes, Documents, Vocabulary, Words
 from netassay.formats.encoder import Encoder
 from netassay.formats.published_tokenizers import (
@@ -180,12 +181,7 @@ def _from_file(path: Path) -> Encoder:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise DataError(f"tokenizer {path}: cannot be read: {error}") from error
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ExtraMissing(
-            f"tokenizer {path}: reading it needs the package tokenizers; install netassay[tokenizers]"
-        ) from error
+    tokenizers = require("tokenizers", "tokenizers", f"tokenizer {path}: reading it")
     form = "is not a tokenizer file of Hugging Face's tokenizers"
     with reraised(lambda why: DataError(f"tokenizer {path}: {form} ({why}); give a tokenizer.json")):
         tokenizer: Any = tokenizers.Tokenizer.from_str(text)

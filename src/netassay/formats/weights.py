@@ -68,8 +68,7 @@ def _pytorch(path: Path) -> Mapping[str, Any]:
         why = str(error).split("\n", 1)[0][:200]
         raise DataError(
             f"{path}: is neither safetensors nor a state dict that PyTorch saved ({why}); a file of whole modules "
-            "holds "
-            f"code, which is never run: {_HOW}"
+            f"holds code, which is never run: {_HOW}"
         ) from None
     if not isinstance(checkpoint, Mapping):
         raise DataError(f"{path}: holds a {type(checkpoint).__name__} and no tensors by name; {_HOW}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from netassay.nets.mlp import ACTIVATIONS, initialise
+from netassay.nets.mlp import ACTIVATIONS, initialise, linear
 
 POOLED_AT = 4
 """Images are halved by average pooling after each layer while both sides have at least this many pixels."""
@@ -58,7 +58,6 @@ class CNN(nn.Sequential):
                 height, breadth = height // 2, breadth // 2
             channels = width
         layers["flatten"] = nn.Flatten()
-        fan_in = channels * height * breadth
-        layers["output"] = torch.nn.utils.skip_init(nn.Linear, fan_in, outputs, bias=bias, dtype=dtype)
+        layers["output"] = linear(channels * height * breadth, outputs, bias=bias, dtype=dtype)
         super().__init__(layers)
         initialise(self, initialisation, generator)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from netassay.errors import ConfigError, DataError
-from netassay.nets.mlp import ACTIVATIONS, initialise
+from netassay.nets.mlp import ACTIVATIONS, initialise, linear
 
 
 def feed_forward(
@@ -30,11 +30,6 @@ def feed_forward(
             output=linear(width, vocabulary, bias=output_bias, dtype=dtype),
         )
     )
-
-
-def linear(fan_in: int, fan_out: int, *, bias: bool, dtype: torch.dtype) -> nn.Linear:
-    """A linear layer whose weights are not drawn: its constructor's own draw would be from the global generator."""
-    return torch.nn.utils.skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype)
 
 
 def embedding_layer(tokens: int, size: int, *, dtype: torch.dtype, generator: torch.Generator) -> nn.Embedding:
@@ -93,20 +88,12 @@ class Decoder(OneLayer):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         key, value = embedding if key is None else key, embedding if value is None else value
-        require_sizes(vocabulary=vocabulary, width=width, embedding=embedding, longest=longest)
-        require_sizes(heads=heads, key=key, value=value)
+        sizes = {"vocabulary": vocabulary, "width": width, "embedding": embedding, "longest": longest}
+        sizes |= {"heads": heads, "key": key, "value": value}
+        require_sizes(**sizes)
         super().__init__()
         self.heads, self.longest = heads, longest
-        self._sizes = {
-            "vocabulary": vocabulary,
-            "width": width,
-            "embedding": embedding,
-            "longest": longest,
-            "heads": heads,
-            "key": key,
-            "value": value,
-            "activation": activation,
-        }
+        self._sizes = {**sizes, "activation": activation}
         self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
         self.positions = embedding_layer(longest, embedding, dtype=dtype, generator=generator)
         self.key = linear(embedding, heads * key, bias=False, dtype=dtype)  # W1
@@ -145,14 +132,10 @@ class ExperimentDecoder(OneLayer):
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        require_sizes(vocabulary=vocabulary, width=width, embedding=embedding)
+        sizes = {"vocabulary": vocabulary, "width": width, "embedding": embedding}
+        require_sizes(**sizes)
         super().__init__()
-        self._sizes = {
-            "vocabulary": vocabulary,
-            "width": width,
-            "embedding": embedding,
-            "activation": activation,
-        }
+        self._sizes = {**sizes, "activation": activation}
         self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
         self.query = linear(embedding, embedding, bias=True, dtype=dtype)
         self.key = linear(embedding, embedding, bias=True, dtype=dtype)
@@ -236,16 +219,11 @@ class AveragingNetwork(OneLayer):
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        require_sizes(vocabulary=vocabulary, width=width, embedding=embedding, longest=longest)
+        sizes = {"vocabulary": vocabulary, "width": width, "embedding": embedding, "longest": longest}
+        require_sizes(**sizes)
         super().__init__()
         self.longest = longest
-        self._sizes = {
-            "vocabulary": vocabulary,
-            "width": width,
-            "embedding": embedding,
-            "longest": longest,
-            "activation": activation,
-        }
+        self._sizes = {**sizes, "activation": activation}
         self.embedding = embedding_layer(vocabulary, embedding, dtype=dtype, generator=generator)
         self.weights = nn.Parameter(torch.empty(longest, dtype=dtype).normal_(generator=generator))
         self.feed_forward = feed_forward(

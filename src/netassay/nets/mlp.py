@@ -5,40 +5,26 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def _pytorch(weight: Tensor, generator: torch.Generator) -> None:
-    # PyTorch's default of linear and convolutional layers: with a = sqrt(5) this is U(-1/sqrt(fan_in), 1/sqrt(fan_in))
-    nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
-
-
-def _xavier(weight: Tensor, generator: torch.Generator) -> None:
-    nn.init.xavier_normal_(weight, generator=generator)
-
-
-def _kaiming(weight: Tensor, generator: torch.Generator) -> None:
-    nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
-
-
 def _lecun(weight: Tensor, generator: torch.Generator) -> None:
     nn.init.normal_(weight, std=1 / math.sqrt(weight[0].numel()), generator=generator)
 
 
-def _orthogonal(weight: Tensor, generator: torch.Generator) -> None:
-    nn.init.orthogonal_(weight, generator=generator)
-
-
-INITIALISATIONS: dict[str, Callable[[Tensor, torch.Generator], None]] = {
-    "pytorch": _pytorch,
-    "xavier": _xavier,
-    "kaiming": _kaiming,
+INITIALISATIONS: dict[str, Callable[..., object]] = {
+    # PyTorch's default of linear and convolutional layers: with a = sqrt(5) this is U(-1/sqrt(fan_in), 1/sqrt(fan_in))
+    "pytorch": partial(nn.init.kaiming_uniform_, a=math.sqrt(5)),
+    "xavier": nn.init.xavier_normal_,
+    "kaiming": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
     "lecun": _lecun,
-    "orthogonal": _orthogonal,
+    "orthogonal": nn.init.orthogonal_,
 }
+"""Each draws a layer's `weight` in place from `generator`."""
 
 
 @torch.no_grad()
@@ -49,7 +35,7 @@ def initialise(model: nn.Module, name: str, generator: torch.Generator) -> None:
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            INITIALISATIONS[name](layer.weight, generator)
+            INITIALISATIONS[name](layer.weight, generator=generator)
             if layer.bias is not None:
                 bound = 1 / math.sqrt(layer.weight[0].numel()) if name == "pytorch" else 0.0
                 layer.bias.uniform_(-bound, bound, generator=generator)
@@ -104,14 +90,14 @@ class MLP(nn.Sequential):
         hidden: list[list[str]] = []
         fan_in = inputs
         for i in range(1, depth + 1):
-            group: dict[str, nn.Module] = {f"layer{i}": _linear(fan_in, width, bias, dtype)}
+            group: dict[str, nn.Module] = {f"layer{i}": linear(fan_in, width, bias=bias, dtype=dtype)}
             if normalisation != "none":
                 group[f"norm{i}"] = NORMALISATIONS[normalisation](width, dtype=dtype)
             group[f"{activation}{i}"] = ACTIVATIONS[activation]()
             layers |= group
             hidden.append(list(group))
             fan_in = width
-        layers["output"] = _linear(fan_in, outputs, bias, dtype)
+        layers["output"] = linear(fan_in, outputs, bias=bias, dtype=dtype)
         super().__init__(layers)
         self.residual, self.hidden = residual, hidden
         initialise(self, initialisation, generator)
@@ -127,6 +113,6 @@ class MLP(nn.Sequential):
         return modules["output"](x)
 
 
-def _linear(fan_in: int, fan_out: int, bias: bool, dtype: torch.dtype) -> nn.Linear:
-    # skip_init: the constructor's own initialisation would draw from the global generator
+def linear(fan_in: int, fan_out: int, *, bias: bool, dtype: torch.dtype) -> nn.Linear:
+    """A linear layer whose weights are not drawn: its constructor's own draw would be from the global generator."""
     return torch.nn.utils.skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,15 +65,12 @@ def save_figure(figure: Figure, folder: Path | str, formats: Sequence[Format] = 
         if name not in ("png", "svg", "pdf", "csv"):
             raise DataError(f"format {name!r} for figure {figure.name!r}: choose from png, svg, pdf, csv")
     has_chart = figure.data.height > 0 and any(name != "csv" for name in formats)
-    svg = _drawing(figure) if has_chart else ""
-    contents: dict[Format, Callable[[], bytes]] = {
-        "png": lambda: vl_convert.svg_to_png(with_shifted_digits(svg), ppi=_DPI),
-        "svg": svg.encode,
-        "pdf": lambda: vl_convert.svg_to_pdf(with_shifted_digits(svg)),
-        "csv": csv_text(figure.data).encode,
-    }
+    svg = svg_of(figure, drawable(figure)) if has_chart else ""
     return [
-        write_file(Path(folder) / f"{figure.name}.{name}", contents[name]())
+        write_file(
+            Path(folder) / f"{figure.name}.{name}",
+            csv_text(figure.data).encode() if name == "csv" else svg_as(name, svg),
+        )
         for name in formats
         if name == "csv" or has_chart
     ]
@@ -84,13 +81,26 @@ def _theme_registered() -> None:
         alt.theme.register("netassay", enable=False)(lambda: alt.theme.ThemeConfig(**theme()))  # type: ignore[typeddict-item]
 
 
-def _drawing(figure: Figure) -> str:
-    spec = still({**vega_lite(figure), "background": "white"})
+def drawable(figure: Figure) -> dict[str, Any]:
+    """The chart of a figure on white, as it is drawn into a file."""
+    return still({**vega_lite(figure), "background": "white"})
+
+
+def svg_of(figure: Figure, spec: dict[str, Any]) -> str:
+    """A spec of a figure's chart as SVG. DataError where it cannot be drawn."""
     try:
         return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"figure {figure.name!r}: its chart cannot be drawn ({reason}); correct the chart") from error
+
+
+def svg_as(form: str, svg: str) -> bytes:
+    """The bytes of a drawing as svg, pdf, or png of 300 dpi."""
+    if form == "svg":
+        return svg.encode()
+    shifted = with_shifted_digits(svg)
+    return vl_convert.svg_to_png(shifted, ppi=_DPI) if form == "png" else vl_convert.svg_to_pdf(shifted)
 
 
 def with_shifted_digits(svg: str) -> str:

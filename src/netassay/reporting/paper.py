@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import vl_convert
-
 from netassay.errors import ConfigError, DataError
 from netassay.files import write_file
-from netassay.reporting.export import still, vega_lite, with_shifted_digits
+from netassay.reporting.export import drawable, svg_as, svg_of
 from netassay.reporting.section import Figure, csv_text
 
 Theme = Literal["screen", "print"]
@@ -21,7 +18,6 @@ NARROWEST, WIDEST = 100.0, 4000.0
 """Widths in pixels (96 per inch) between which a chart can have letters and axes at all."""
 _UNITS = {"mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0, "pt": 96 / 72, "px": 1.0}
 _WIDTH = re.compile(r"(\d+(?:\.\d+)?)(mm|cm|in|pt|px)")
-_DPI = 300
 _POINT = 96 / 72
 _PRINT: dict[str, Any] = {
     "axis": {
@@ -64,13 +60,7 @@ def save_sized(figure: Figure, path: Path, *, width: str = "", theme: Theme = "s
         return write_file(path, csv_text(figure.data).encode())
     if not figure.data.height:
         raise DataError(f"figure {figure.name!r} has no data yet, so there is nothing to draw")
-    svg = _drawing(figure, pixels(width) if width else None, theme)
-    contents: dict[str, Callable[[], bytes]] = {
-        "svg": svg.encode,
-        "png": lambda: vl_convert.svg_to_png(with_shifted_digits(svg), ppi=_DPI),
-        "pdf": lambda: vl_convert.svg_to_pdf(with_shifted_digits(svg)),
-    }
-    return write_file(path, contents[kind]())
+    return write_file(path, svg_as(kind, _drawing(figure, pixels(width) if width else None, theme)))
 
 
 def pixels(width: str) -> float:
@@ -91,10 +81,10 @@ def pixels(width: str) -> float:
 
 
 def _drawing(figure: Figure, width: float | None, theme: Theme) -> str:
-    spec = still({**vega_lite(figure), "background": "white"})
+    spec = drawable(figure)
     if theme == "print":
         spec["config"] = _merged(spec.get("config", {}), _PRINT)
-    svg = _svg(figure, spec)
+    svg = svg_of(figure, spec)
     if width is None:
         return svg
     # the drawing is wider than its axes by labels and legend, whose width is known only after drawing
@@ -104,21 +94,12 @@ def _drawing(figure: Figure, width: float | None, theme: Theme) -> str:
         if abs(beside) <= _POINT:
             return svg
         scale *= width / _width(svg) if beside > 0 and scale == 1.0 else max(0.2, 1 - beside / _width(svg))
-        svg = _svg(figure, _scaled(spec, scale))
+        svg = svg_of(figure, _scaled(spec, scale))
     if _width(svg) > width + _POINT:
         raise ConfigError(
             f"figure {figure.name!r} needs {_width(svg) / _UNITS['mm']:.0f} mm for its letters; give a larger width"
         )
     return svg
-
-
-def _svg(figure: Figure, spec: dict[str, Any]) -> str:
-    try:
-        return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    except ValueError as error:
-        raise DataError(
-            f"figure {figure.name!r}: its chart cannot be drawn ({str(error).splitlines()[0]}); correct the chart"
-        ) from error
 
 
 def _width(svg: str) -> float:

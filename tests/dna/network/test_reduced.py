@@ -17,11 +17,11 @@ from netassay.presenting import report
 from netassay.runs import Run, State, Store
 from netassay.studies.aitac.assay import trained
 from netassay.studies.aitac.config import AitacConfig
-from netassay.studies.aitac.fit import group_of
 from netassay.studies.aitac.interpret.config import InterpretConfig
 from netassay.studies.aitac.start import reduced_config
 from netassay.studies.edge import config as edge
 from netassay.sweeps import Plan
+from netassay.training import group_of
 
 
 def used(length=60, filters=12, **options):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,14 @@ def by_coordinates(peaks: pl.DataFrame, regions: pl.DataFrame, *, min_bases: int
 
 
 _Words = tuple[np.ndarray, np.ndarray, int]
+
+
+def marked_by(path: Path, peaks: pl.DataFrame, regions: pl.DataFrame, *, min_bases: int = 1) -> Bool[np.ndarray, " n"]:
+    """Which peaks the regions of a file mark, as `by_coordinates`; an error names the file."""
+    try:
+        return by_coordinates(peaks, regions, min_bases=min_bases).marked
+    except DataError as refused:
+        raise DataError(f"{path}: {refused}") from refused
 
 
 def _append(left: _Words, right: _Words) -> _Words:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netassay.dna.agreement.overlap import by_coordinates
+from netassay.dna.agreement.overlap import marked_by
 from netassay.dna.atlas.draft import Draft
 from netassay.dna.reads.choices import Count, Duplicates
 from netassay.dna.reads.counting import count_fragments
@@ -139,13 +139,8 @@ def restrict(draft: Draft, chromosomes: Sequence[str], blacklist: Path | None) -
             draft.peaks["chromosome"].is_in(list(matches)).to_numpy(), "on other chromosomes than asked for"
         )
     if blacklist is not None:
-        skipped: Counter[str] = Counter()
-        regions = read_regions(blacklist, skipped=skipped, notes=skipped)
-        try:
-            overlap = by_coordinates(draft.peaks, regions)
-        except DataError as refused:
-            raise DataError(f"{blacklist}: {refused}") from refused
-        draft = draft.keep(~overlap.marked, f"in a region of {blacklist.name}")
+        marked = marked_by(blacklist, draft.peaks, read_regions(blacklist))
+        draft = draft.keep(~marked, f"in a region of {blacklist.name}")
     return draft
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from netassay.dna.agreement.overlap import by_coordinates
+from netassay.dna.agreement.overlap import marked_by
 from netassay.dna.atlas.draft import Draft
 from netassay.dna.atlas.new_sequences import sequences_of
 from netassay.errors import DataError
@@ -60,11 +60,7 @@ def mark_classes(draft: Draft, files: Sequence[Path]) -> Draft:
     half = max(1, int(np.ceil(np.median((draft.peaks["end"] - draft.peaks["start"]).to_numpy()) / 2)))
     labels = np.empty((len(draft.peaks), len(files)), np.float32)
     for column, path in enumerate(files):
-        regions = read_regions(path)
-        try:
-            labels[:, column] = by_coordinates(draft.peaks, regions, min_bases=half).marked
-        except DataError as refused:
-            raise DataError(f"{path}: {refused}") from refused
+        labels[:, column] = marked_by(path, draft.peaks, read_regions(path), min_bases=half)
     draft = replace(draft, heights=labels, cell_types=names)
     return draft.note("of no class, all labels 0", int((~labels.any(axis=1)).sum()))
 

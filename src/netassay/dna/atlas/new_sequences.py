@@ -14,8 +14,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from netassay.errors import DataError
-from netassay.formats.bases import FOREIGN, UNKNOWN, encode, known_as
-from netassay.formats.fasta import read_fasta, read_windows
+from netassay.formats.bases import UNKNOWN, known_as
+from netassay.formats.fasta import read_sequences, read_windows
 from netassay.formats.peak_tables import read_regions
 
 
@@ -56,19 +56,11 @@ def sequences_of(fasta: Path | str, length: int) -> NewSequences:
     """
     names, rows = [], []
     notes: Counter[str] = Counter()
-    for record in read_fasta(Path(fasta)):
-        codes = encode(record.letters)
-        if (codes == FOREIGN).any():
-            position = int((codes == FOREIGN).argmax())
-            raise DataError(
-                f"{fasta}:{record.line}: sequence {record.name!r} has a letter at base {position + 1} that "
-                "is not DNA; allowed "
-                "are A, C, G, T, U, N and the IUPAC letters, in either case"
-            )
+    for name, codes in read_sequences(Path(fasta)):
         spare = len(codes) - length
         if spare:
             notes["longer than the network, cut about the middle" if spare > 0 else "shorter, unknown bases added"] += 1
-        names.append(record.name)
+        names.append(name)
         rows.append(_fit(codes, length))
     return NewSequences(pl.DataFrame({"name": names}), torch.from_numpy(np.stack(rows)), {}, notes)
 

@@ -29,7 +29,8 @@ from netassay.dna.network.forms import (
     plain,
 )
 from netassay.dna.network.network import BATCH, Network, Output, evaluating
-from netassay.errors import DataError, ExtraMissing, ModelError
+from netassay.errors import DataError, ModelError
+from netassay.extras import require
 from netassay.formats.bases import UNKNOWN, one_hot
 from netassay.numerics import devices
 from netassay.processes import paced
@@ -312,13 +313,9 @@ def _integrate(
 def _deepshap(
     explained: nn.Module, codes: Tensor, references: UInt8[Tensor, "n r length"]
 ) -> Float[Tensor, "n 4 length"]:
-    try:
-        from tangermeme import deep_lift_shap as library
-    except ImportError as error:
-        raise ExtraMissing(
-            "deepshap needs tangermeme, which is not installed; install netassay with the extra attributions: "
-            "pip install 'netassay[attributions]'"
-        ) from error
+    require("tangermeme", "attributions", "method deepshap")
+    from tangermeme import deep_lift_shap as library
+
     device, dtype = form_of(explained)
     rules = {**dict.fromkeys(_PLACE_BY_PLACE, library._nonlinear), **dict.fromkeys(_WIDEST, _widest_rule)}
     parts = []

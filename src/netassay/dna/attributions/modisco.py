@@ -13,7 +13,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from netassay.dna.attributions.contributions import Attributions
-from netassay.errors import DataError, ExtraMissing
+from netassay.errors import DataError
+from netassay.extras import require
 from netassay.formats.bases import one_hot
 from netassay.formats.motifs import Motifs
 
@@ -68,13 +69,9 @@ def find_patterns(
         ...     print("no pattern recurs")
         no pattern recurs
     """
-    try:
-        from modiscolite import io, tfmodisco
-    except ImportError as error:
-        raise ExtraMissing(
-            "patterns need modisco-lite, which is not installed; install netassay with the extra modisco: "
-            "pip install 'netassay[modisco]'"
-        ) from error
+    require("modiscolite", "modisco", "patterns")
+    from modiscolite import io, tfmodisco
+
     hot = one_hot(attributions.codes).transpose(1, 2).contiguous().numpy()
     hypothetical = attributions.hypothetical.float().transpose(1, 2).contiguous().numpy()
     try:

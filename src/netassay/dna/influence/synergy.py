@@ -13,7 +13,7 @@ Pairs that differ from the rest have little weight, so that the curve does not a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -261,20 +261,17 @@ class Curves:
 
     def __call__(self, values: Float[Tensor, "*shape outputs"]) -> Float64[Tensor, "*shape outputs"]:
         """The values on the curves' scale."""
-        if self.straight:
-            return values.double()
-        columns = [
-            _apply(knots, slopes, values[..., i].double().contiguous())
-            for i, (knots, slopes) in enumerate(zip(self.knots, self.slopes, strict=True))
-        ]
-        return torch.stack(columns, dim=-1)
+        return values.double() if self.straight else self._by_output(_apply, values)
 
     def slope(self, values: Float[Tensor, "*shape outputs"]) -> Float64[Tensor, "*shape outputs"]:
         """Slope of the curves at the values, the factor by which they magnify rounding."""
         if self.straight:
             return torch.ones_like(values, dtype=torch.float64)
+        return self._by_output(_slope, values)
+
+    def _by_output(self, of: Callable[[Tensor, Tensor, Tensor], Tensor], values: Tensor) -> Tensor:
         columns = [
-            _slope(knots, slopes, values[..., i].double().contiguous())
+            of(knots, slopes, values[..., i].double().contiguous())
             for i, (knots, slopes) in enumerate(zip(self.knots, self.slopes, strict=True))
         ]
         return torch.stack(columns, dim=-1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from netassay.dna.agreement.overlap import by_coordinates
+from netassay.dna.agreement.overlap import by_coordinates, marked_by
 from netassay.errors import DataError
 from netassay.files import whole_file
 from netassay.formats.bases import UNKNOWN, known_as
@@ -176,10 +176,7 @@ def _restrict(
         left_out["on other chromosomes than asked for"] += len(frame) - len(subset)
         frame = subset
     if blacklist is not None and len(frame):
-        try:
-            marked = by_coordinates(frame, read_regions(blacklist)).marked
-        except DataError as refused:
-            raise DataError(f"{blacklist}: {refused}") from refused
+        marked = marked_by(blacklist, frame, read_regions(blacklist))
         left_out[f"in a region of {blacklist.name}"] += int(marked.sum())
         frame = frame.filter(pl.Series(~marked))
     return frame

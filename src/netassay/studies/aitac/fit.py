@@ -34,7 +34,7 @@ from netassay.numerics.devices import generator
 from netassay.runs import Run
 from netassay.runs.facts import stored_facts
 from netassay.studies.aitac.config import AitacConfig
-from netassay.training import Metric
+from netassay.training import Metric, group_of, grouped, load_optimiser, optimiser_state
 
 _SHUFFLED_AT_ONCE = 16_384
 _SHUFFLES = {"mononucleotide": shuffle_mononucleotides, "dinucleotide": shuffle_dinucleotides}
@@ -111,9 +111,8 @@ def _check(config: AitacConfig, atlas: Atlas, one_of_k: bool) -> None:
         )
     if config.loss == "cross_entropy" and not one_of_k:
         raise DataError(
-            f"loss cross_entropy: the heights of atlas {config.atlas!r} are not 1 in one cell type and 0 "
-            "in the others; use "
-            "pearson, mse or poisson"
+            f"loss cross_entropy: the heights of atlas {config.atlas!r} are not 1 in one cell type and 0 in the "
+            "others; use pearson, mse or poisson"
         )
     if config.loss == "binary_cross_entropy" and not (one_of_k or is_labels(atlas.heights)):
         raise DataError(
@@ -124,9 +123,8 @@ def _check(config: AitacConfig, atlas: Atlas, one_of_k: bool) -> None:
         raise DataError(f"loss poisson: atlas {config.atlas!r} has heights below 0; use pearson or mse")
     if config.loss == "pearson" and atlas.heights.shape[1] < 3:
         raise DataError(
-            f"loss pearson: atlas {config.atlas!r} has {atlas.heights.shape[1]} cell types, and a "
-            "correlation across them "
-            "needs three or more; use mse or poisson"
+            f"loss pearson: atlas {config.atlas!r} has {atlas.heights.shape[1]} cell types, and a correlation across "
+            "them needs three or more; use mse or poisson"
         )
 
 
@@ -215,9 +213,7 @@ class Fit:
 
     def state(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
         groups = {"model": self.model.state_dict(), "average": self.average, "best": self.best}
-        tensors = {f"{group}/{name}": t.detach() for group, weights in groups.items() for name, t in weights.items()}
-        for i, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{i}/{name}": t for name, t in moments.items()}
+        tensors = grouped({**groups, "optimiser": optimiser_state(self.optimiser)})
         facts = {
             "atlas": self.data.atlas.digest,
             "best_epoch": self.best_epoch,
@@ -246,11 +242,7 @@ class Fit:
         self.model.load_state_dict(group_of(tensors, "model"))
         self.average = {name: t.to(self.device) for name, t in group_of(tensors, "average").items()}
         self.best = {name: t.to(self.device) for name, t in group_of(tensors, "best").items()}
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in group_of(tensors, "optimiser").items():
-            i, _, name = key.partition("/")
-            moments.setdefault(int(i), {})[name] = tensor.clone()
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        load_optimiser(self.optimiser, group_of(tensors, "optimiser"))
         self.best_epoch, self.step, self.epoch_loss = facts["best_epoch"], facts["step"], facts["epoch_loss"]
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
         self.epoch_values = {(name, part): math.nan if value is None else value for name, part, value in facts["seen"]}
@@ -399,11 +391,6 @@ def network_of(config: AitacConfig, model: AITAC, names: Sequence[str] = ()) -> 
     """A model applied as in runs of `config`: to both strands if trained on a random one, in their precision."""
     both_strands, precision = config.strands == "augmented", getattr(torch, config.precision)
     return Network.of(model, both_strands=both_strands, precision=precision, names=names)
-
-
-def group_of(tensors: Mapping[str, Tensor], group: str) -> Weights:
-    """The tensors of a checkpoint whose names begin with `group`, by the remainder of their names."""
-    return {key.removeprefix(f"{group}/"): t for key, t in tensors.items() if key.startswith(f"{group}/")}
 
 
 def _adam(model: AITAC, config: AitacConfig) -> torch.optim.AdamW:

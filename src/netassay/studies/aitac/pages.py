@@ -42,11 +42,9 @@ NULL_WORDS = {
 }
 BASELINE = "baseline: column means"
 _NULLS = (
-    "Null rows: trained on heights permuted over peaks; cells: on heights permuted within each peak; "
-    "mononucleotide and "
-    "dinucleotide: on sequences shuffled with those counts kept. Baseline: the training mean of each "
-    "cell type for every "
-    "peak."
+    "Null rows: trained on heights permuted over peaks; cells: on heights permuted within each peak; mononucleotide "
+    "and dinucleotide: on sequences shuffled with those counts kept. Baseline: the training mean of each cell type for "
+    "every peak."
 )
 _CELL_TYPE_WORDS = {
     "AUROC": "How well the prediction of a cell type separates its open test peaks from the others",
@@ -95,10 +93,9 @@ RUNS = TableSpec(
     "aitac-runs",
     "Runs",
     "Scores of the test set with the weights of the epoch of smallest validation loss. r: Pearson correlation across "
-    "cell types, of each peak. r of cell types: over the peaks, mean over the cell types; rows centred: heights "
-    "and predictions minus their mean over the cell types of the peak, which the losses pearson and "
-    "cross_entropy leave free. Weighted: by the variance of the observed row. Baseline: the training "
-    "mean of each cell type.",
+    "cell types, of each peak. r of cell types: over the peaks, mean over the cell types; rows centred: heights and "
+    "predictions minus their mean over the cell types of the peak, which the losses pearson and cross_entropy leave "
+    "free. Weighted: by the variance of the observed row. Baseline: the training mean of each cell type.",
     first=("model", "state", "r mean", "baseline r", "r of cell types, rows centred", "AUROC", "AUPRC", "accuracy"),
 )
 R = FigureSpec(
@@ -224,9 +221,8 @@ def _scores(runs: Sequence[Run], numbers: dict[Run, pl.DataFrame], names: dict[R
     table = pl.DataFrame(rows, infer_schema_length=None)
     items.append(RUNS.of(table, formats=formats))
     text = (
-        "A convolutional network predicts from DNA alone how open each peak is in every cell type "
-        "(Maslova et al. 2020). What "
-        "counts is its score on unseen chromosomes, above that of models whose data were shuffled."
+        "A convolutional network predicts from DNA alone how open each peak is in every cell type (Maslova et al. "
+        "2020). What counts is its score on unseen chromosomes, above that of models whose data were shuffled."
     )
     return Section("From DNA to accessibility", text, tuple(items))
 

@@ -54,11 +54,10 @@ def fewest(attempts: pl.DataFrame) -> Section:
         ),
     ]
     text = (
-        "Read with care. Each point is an upper bound: this solver may have missed narrower "
-        "networks, so the line is a property of model and optimiser together. And the count grows with the "
-        "vocabulary ζ at constant width, m ζ + 17 (m + ζ) + 1088: where the fewest neurons hardly change, “linear in "
-        "n” is mostly the growth of the vocabulary with n. The four quantities rise together, so a good fit to one "
-        "is no evidence against another."
+        "Read with care. Each point is an upper bound: this solver may have missed narrower networks, so the line is a "
+        "property of model and optimiser together. And the count grows with the vocabulary ζ at constant width, m ζ + "
+        "17 (m + ζ) + 1088: where the fewest neurons hardly change, “linear in n” is mostly the growth of the "
+        "vocabulary with n. The four quantities rise together, so a good fit to one is no evidence against another."
     )
     note = () if fits.height else (Note("Fitting lines takes at least three corpora."),)
     return Section(title, text, (*figures, *note, *(t for t in tables if t.data.height)))

@@ -60,7 +60,7 @@ class Soap:
         # Adam's corrections for the moments' start, moved out of the quotient
         root = (1 - slow**self.steps) ** 0.5
         torch._foreach_add_(spread, EPSILON * root)
-        steps = [self._rotate_back(i, step) for i, step in enumerate(torch._foreach_div(means, spread))]
+        steps = [self._rotate(i, step, back=True) for i, step in enumerate(torch._foreach_div(means, spread))]
         scale = step_size * root / (1 - fast**self.steps)
         torch._foreach_mul_(steps, [scale * factor for factor in self.factors])
         torch._foreach_sub_(self.parameters, steps)
@@ -93,16 +93,9 @@ class Soap:
         elif self.steps % REFRESH == 0:
             basis.copy_(torch.linalg.qr(product @ basis).Q)
 
-    def _rotate(self, i: int, x: Tensor) -> Tensor:
+    def _rotate(self, i: int, x: Tensor, *, back: bool = False) -> Tensor:
         if (left_basis := self.bases.get((i, 0))) is not None:
-            x = left_basis.T @ x
+            x = (left_basis if back else left_basis.T) @ x
         if (right_basis := self.bases.get((i, 1))) is not None:
-            x = x @ right_basis
-        return x
-
-    def _rotate_back(self, i: int, x: Tensor) -> Tensor:
-        if (left_basis := self.bases.get((i, 0))) is not None:
-            x = left_basis @ x
-        if (right_basis := self.bases.get((i, 1))) is not None:
-            x = x @ right_basis.T
+            x = x @ (right_basis.T if back else right_basis)
         return x

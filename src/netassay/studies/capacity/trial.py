@@ -14,6 +14,7 @@ from netassay.corpus.target import Targets, exact_loss, gathered
 from netassay.nets.decoder import ExperimentDecoder
 from netassay.studies.capacity.cross_entropy import cross_entropy
 from netassay.studies.capacity.soap import Soap
+from netassay.training import group_of, grouped, load_optimiser, optimiser_state
 
 Trained = Literal["all", "feed_forward", "output"]
 
@@ -115,13 +116,12 @@ class Fast:
         return -torch.inf
 
     def state(self) -> dict[str, Tensor]:
-        weights = {f"model/{name}": t.detach() for name, t in self.model.state_dict().items()}
-        return weights | {f"optimiser/{name}": t for name, t in self.optimiser.state().items()}
+        return grouped({"model": self.model.state_dict(), "optimiser": self.optimiser.state()})
 
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
         self.step = step
         load_model(self.model, tensors)
-        self.optimiser.load(_group(tensors, "optimiser"), step)
+        self.optimiser.load(group_of(tensors, "optimiser"), step)
 
 
 class Whitening:
@@ -193,22 +193,12 @@ class Paper:
         return -torch.inf
 
     def state(self) -> dict[str, Tensor]:
-        weights = {f"model/{name}": t.detach() for name, t in self.model.state_dict().items()}
-        moments = {
-            f"optimiser/{i}/{name}": value
-            for i, p in enumerate(self.parameters)
-            for name, value in self.optimiser.state.get(p, {}).items()
-        }
-        return weights | moments
+        return grouped({"model": self.model.state_dict(), "optimiser": optimiser_state(self.optimiser)})
 
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
         self.step = step
         load_model(self.model, tensors)
-        groups: dict[int, dict[str, Tensor]] = {}
-        for key, value in _group(tensors, "optimiser").items():
-            i, _, name = key.partition("/")
-            groups.setdefault(int(i), {})[name] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": groups})
+        load_optimiser(self.optimiser, group_of(tensors, "optimiser"))
 
 
 def layers(model: ExperimentDecoder) -> tuple[nn.Linear, nn.Module, nn.Linear]:
@@ -245,8 +235,4 @@ def _factor(model: ExperimentDecoder, parameter: Tensor) -> float:
 
 def load_model(model: ExperimentDecoder, tensors: Mapping[str, Tensor]) -> None:
     """Loads the weights of a state."""
-    model.load_state_dict(_group(tensors, "model"))
-
-
-def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
-    return {key.partition("/")[2]: t for key, t in tensors.items() if key.startswith(f"{group}/")}
+    model.load_state_dict(group_of(tensors, "model"))

@@ -31,7 +31,7 @@ from netassay.studies.edge.networks import (
     preconditioned_metrics,
 )
 from netassay.studies.edge.readers import Look, Reader, follower, readers
-from netassay.training import Diverged, Every, Metric
+from netassay.training import Diverged, Every, Metric, group_of, grouped
 
 
 def assay(config: EdgeConfig, recorder: training.Recorder, **keywords: Any) -> training.Result:
@@ -390,21 +390,15 @@ class Descent:
         if self.preconditioned is not None:
             groups["preconditioned"] = self.preconditioned.state()
         groups |= {reader.name: reader.state() for reader in self.readers}
-        return {f"{group}/{name}": t.detach() for group, tensors in groups.items() for name, t in tensors.items()}, {
-            "data": self.data.digest()
-        }
+        return grouped(groups), {"data": self.data.digest()}
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         self.data.require(facts["data"])
-        groups: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            group, _, name = key.partition("/")
-            groups.setdefault(group, {})[name] = tensor
-        self.model.load_state_dict(groups["model"])
-        self.start = {name: tensor.to(self.start[name]) for name, tensor in groups["start"].items()}
-        self.follower.load(groups["follower"])
-        self.optimiser.load(groups.get("optimiser", {}))
+        self.model.load_state_dict(group_of(tensors, "model"))
+        self.start = {name: tensor.to(self.start[name]) for name, tensor in group_of(tensors, "start").items()}
+        self.follower.load(group_of(tensors, "follower"))
+        self.optimiser.load(group_of(tensors, "optimiser"))
         if self.preconditioned is not None:
-            self.preconditioned.load(groups["preconditioned"])
+            self.preconditioned.load(group_of(tensors, "preconditioned"))
         for reader in self.readers:
-            reader.load(groups.get(reader.name, {}))
+            reader.load(group_of(tensors, reader.name))

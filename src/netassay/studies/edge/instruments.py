@@ -139,12 +139,18 @@ class Instrument:
 
     key: str
     reader: str
-    quantities: tuple[Quantity, ...]
+    rows: tuple[Quantity, ...]
     pictures: tuple[Picture | Derived, ...] = ()
 
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What it records, each with its key."""
+        return tuple(row._replace(key=self.key) for row in self.rows)
 
-def _quantity(key: str, names: str, part: str, meaning: str, error: str = "", source: str = "") -> Quantity:
-    return Quantity(tuple(names.split()), part, "curvature", meaning, key, error, source)
+
+def _quantity(names: str, part: str, meaning: str, error: str = "", source: str = "") -> Quantity:
+    """A row without the key, which is that of its instrument."""
+    return Quantity(tuple(names.split()), part, "curvature", meaning, error=error, source=source)
 
 
 def _gradient_shares(numbers: pl.DataFrame, run: str) -> pl.DataFrame | None:
@@ -178,17 +184,15 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "flow",
         "FlowBeside",
         (
-            _quantity("flow", "flow_loss", '""', "loss of gradient flow at the same time", "`flow_loss_error`"),
-            _quantity("flow", "flow_sharpness", '"", layer', "its sharpness", "`flow_sharpness_error`"),
+            _quantity("flow_loss", '""', "loss of gradient flow at the same time", "`flow_loss_error`"),
+            _quantity("flow_sharpness", '"", layer', "its sharpness", "`flow_sharpness_error`"),
             _quantity(
-                "flow",
                 "flow_distance",
                 '"", layer',
                 "distance of the descent's weights from it",
                 "`flow_distance_error`, of the whole",
             ),
             _quantity(
-                "flow",
                 "flow_steps flow_reached",
                 '""',
                 "steps of the integrator; 0 if the flow could not be followed to this time",
@@ -233,13 +237,10 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "central_flow",
         "CentralBeside",
         (
-            _quantity("central_flow", "central_loss", '""', "L(w) + ½⟨H, Σ⟩, the predicted time average"),
+            _quantity("central_loss", '""', "L(w) + ½⟨H, Σ⟩, the predicted time average"),
+            _quantity("central_point_loss central_distance", '""', "L(w); distance of the descent from w"),
+            _quantity("central_sharpness", '""', "sharpness at w", "`central_sharpness_error`"),
             _quantity(
-                "central_flow", "central_point_loss central_distance", '""', "L(w); distance of the descent from w"
-            ),
-            _quantity("central_flow", "central_sharpness", '""', "sharpness at w", "`central_sharpness_error`"),
-            _quantity(
-                "central_flow",
                 "central_unstable central_deviation",
                 '""',
                 "directions that oscillate; √trace Σ, the predicted root mean square distance",
@@ -277,7 +278,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "GaussNewton",
         (
             _quantity(
-                "gauss_newton",
                 "ggn_sharpness residual_sharpness",
                 '"", layer',
                 "largest eigenvalue of the Gauss–Newton matrix G, of H − G",
@@ -302,7 +302,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Alignment",
         (
             _quantity(
-                "alignment",
                 "gradient_alignment",
                 "rank",
                 "squared cosine of the gradient with each followed eigenvector",
@@ -310,7 +309,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
                 "Gur-Ari, Roberts, Dyer 2018",
             ),
             _quantity(
-                "alignment",
                 "directional_sharpness",
                 '"", layer',
                 "g'Hg/g'g; the layer's with its own block and part of g",
@@ -349,7 +347,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "TraceOf",
         (
             _quantity(
-                "trace_products",
                 "trace",
                 '"", layer',
                 "sum of the eigenvalues, by Hutch++ (`netassay.trace`)",
@@ -372,7 +369,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Spectrum",
         (
             _quantity(
-                "density_steps",
                 "spectrum_node spectrum_weight",
                 ":rank, layer:rank",
                 "Gauss rule of the spectral density, by stochastic Lanczos (`netassay.spectral_density`)",
@@ -398,7 +394,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "BatchSharpnessOf",
         (
             _quantity(
-                "batch_probes",
                 "batch_sharpness batch_edge_ratio",
                 '""',
                 "mean over mini-batches of the ratio g_B'H_B g_B/‖g_B‖² (not the ratio of the means), η/2 times it",
@@ -412,7 +407,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Projections",
         (
             _quantity(
-                "projections",
                 "projection",
                 "rank",
                 "θ minus its start in fixed random directions, the same for all runs of a network; the distance "

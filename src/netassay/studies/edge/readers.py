@@ -30,7 +30,7 @@ from netassay.studies.edge.config import EdgeConfig
 from netassay.studies.edge.data import Data, Examples
 from netassay.studies.edge.instruments import INSTRUMENTS
 from netassay.studies.edge.networks import LOSSES, Layers, Loss, norms
-from netassay.training import Metric
+from netassay.training import Metric, group_of, grouped
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,8 @@ def follower(config: EdgeConfig, k: int = 1) -> Follower:
 def readers(config: EdgeConfig, model: nn.Module, data: Data) -> list[Reader]:
     """The readers of all measurements of a config beside loss and sharpness."""
     names = [instrument.reader for instrument in INSTRUMENTS if getattr(config, instrument.key)]
-    classes: list[type[Reader]] = [
-        globals()[name] for name in names
-    ]  # classes of this file, named where no torch is loaded
+    # classes of this file, named where no torch is loaded
+    classes: list[type[Reader]] = [globals()[name] for name in names]
     return [reader.of(config, model, data) for reader in classes]
 
 
@@ -95,6 +94,15 @@ def _blocks(config: EdgeConfig) -> Literal["layer"] | None:
 
 
 class Stateless:
+    """A reader that needs nothing but the config."""
+
+    def __init__(self, config: EdgeConfig) -> None:
+        self.config = config
+
+    @classmethod
+    def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> Stateless:
+        return cls(config)
+
     def state(self) -> dict[str, Tensor]:
         return {}
 
@@ -122,13 +130,11 @@ class GaussNewton:
         return _tops("ggn_sharpness", gauss_newton) | _tops("residual_sharpness", residual)
 
     def state(self) -> Mapping[str, Tensor]:
-        states = {"ggn": self.follower.state(), "residual": self.residual.state()}
-        return {f"{which}/{key}": tensor for which, state in states.items() for key, tensor in state.items()}
+        return grouped({"ggn": self.follower.state(), "residual": self.residual.state()})
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        for which, follower in (("ggn", self.follower), ("residual", self.residual)):
-            mine = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{which}/")}
-            follower.load({key.removeprefix(f"{which}/"): tensor for key, tensor in mine.items()})
+        self.follower.load(group_of(tensors, "ggn"))
+        self.residual.load(group_of(tensors, "residual"))
 
 
 def _tops(name: str, sharpness: Sharpness) -> dict[Metric, float]:
@@ -144,10 +150,6 @@ class Alignment(Stateless):
     """Squared cosines of the gradient with the leading eigenvectors, and g'Hg / g'g in total and per layer."""
 
     name = "alignment"
-
-    @classmethod
-    def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> Alignment:
-        return cls()
 
     def read(self, look: Look) -> Mapping[Metric, float]:
         curvature = look.curvature
@@ -168,16 +170,9 @@ class TraceOf(Stateless):
 
     name = "trace"
 
-    def __init__(self, products: int, seed: int) -> None:
-        self.products, self.seed = products, seed
-
-    @classmethod
-    def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> TraceOf:
-        return cls(config.trace_products, config.seed)
-
     def read(self, look: Look) -> Mapping[Metric, float]:
-        draws = generator(self.seed, "trace", str(look.step))
-        estimate = curvature_trace(look.curvature, products=self.products, generator=draws)
+        draws = generator(self.config.seed, "trace", str(look.step))
+        estimate = curvature_trace(look.curvature, products=self.config.trace_products, generator=draws)
         values: dict[Metric, float] = {}
         parts: dict[str, Trace] = {"": estimate, **estimate.blocks}
         for part, trace in parts.items():
@@ -190,16 +185,9 @@ class Spectrum(Stateless):
 
     name = "spectrum"
 
-    def __init__(self, steps: int, seed: int) -> None:
-        self.steps, self.seed = steps, seed
-
-    @classmethod
-    def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> Spectrum:
-        return cls(config.density_steps, config.seed)
-
     def read(self, look: Look) -> Mapping[Metric, float]:
-        draws = generator(self.seed, "spectrum", str(look.step))
-        estimate = curvature_density(look.curvature, steps=self.steps, generator=draws)
+        draws = generator(self.config.seed, "spectrum", str(look.step))
+        estimate = curvature_density(look.curvature, steps=self.config.density_steps, generator=draws)
         values: dict[Metric, float] = {}
         parts: dict[str, Density] = {"": estimate, **estimate.blocks}
         for part, density in parts.items():
@@ -217,25 +205,17 @@ class BatchSharpnessOf(Stateless):
 
     name = "batch_sharpness"
 
-    def __init__(self, probes: int, batch_size: int, step_size: float, seed: int) -> None:
-        self.probes, self.batch_size, self.step_size, self.seed = probes, batch_size, step_size, seed
-
-    @classmethod
-    def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> BatchSharpnessOf:
-        batch_size = int(config.optimiser_settings()["batch_size"])
-        return cls(config.batch_probes, batch_size, config.step_size, config.seed)
-
     def read(self, look: Look) -> Mapping[Metric, float]:
-        draws = generator(self.seed, "batch sharpness", str(look.step))
-        count = len(look.train.labels)
-        picks = (torch.randperm(count, generator=draws)[: self.batch_size] for _ in range(self.probes))
+        draws = generator(self.config.seed, "batch sharpness", str(look.step))
+        count, size = len(look.train.labels), int(self.config.optimiser_settings()["batch_size"])
+        picks = (torch.randperm(count, generator=draws)[:size] for _ in range(self.config.batch_probes))
         estimate = batch_sharpness(
             look.model, look.loss, [(look.train.inputs[at], look.train.labels[at]) for at in picks]
         )
         return {
             ("batch_sharpness", ""): estimate.value,
             ("batch_sharpness_error", ""): estimate.error,
-            ("batch_edge_ratio", ""): self.step_size * estimate.value / 2,
+            ("batch_edge_ratio", ""): self.config.step_size * estimate.value / 2,
         }
 
 
@@ -248,16 +228,10 @@ class Projections(Stateless):
 
     name = "projections"
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    @classmethod
-    def of(cls, config: EdgeConfig, model: nn.Module, data: Data) -> Projections:
-        return cls(config.projections)
-
     def read(self, look: Look) -> Mapping[Metric, float]:
         # independent of the run's seed, since runs are compared with each other
-        return {("projection", str(i)): value for i, value in enumerate(project(look.distance, self.count), start=1)}
+        values = project(look.distance, self.config.projections)
+        return {("projection", str(i)): value for i, value in enumerate(values, start=1)}
 
 
 def project(vector: Tensor, count: int) -> list[float]:
@@ -267,13 +241,26 @@ def project(vector: Tensor, count: int) -> list[float]:
     return [float(torch.randn(len(v), generator=draws, dtype=torch.float64) @ v) / count**0.5 for _ in range(count)]
 
 
-class FlowBeside:
+class Beside:
+    """A flow that is followed beside the descent, whose state is that of its reader."""
+
+    flow: GradientFlow | CentralFlow
+
+    def state(self) -> Mapping[str, Tensor]:
+        return self.flow.state()
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        self.flow.load(tensors)
+
+
+class FlowBeside(Beside):
     """Gradient flow beside a descent: its numbers at the time that the descent has reached, and their distance.
 
     If the flow could not be followed to that time, `flow_reached` is 0 and it has no other numbers.
     """
 
     name = "flow"
+    flow: GradientFlow
 
     def __init__(self, flow: GradientFlow, step_time: float) -> None:
         """`step_time` is the time of the flow during one step: eta, with momentum b eta / (1 - b)."""
@@ -306,17 +293,12 @@ class FlowBeside:
         values |= _tops("flow_sharpness", look_of_flow.sharpness)
         return values | norms("flow_distance", apart, look.layers)
 
-    def state(self) -> Mapping[str, Tensor]:
-        return self.flow.state()
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        self.flow.load(tensors)
-
-
-class CentralBeside:
+class CentralBeside(Beside):
     """The central flow beside gradient descent, and how far the descent is from it."""
 
     name = "central_flow"
+    flow: CentralFlow
 
     def __init__(self, flow: CentralFlow) -> None:
         self.flow = flow
@@ -343,9 +325,3 @@ class CentralBeside:
             ("central_deviation", ""): look_of_flow.variance**0.5,
             ("central_distance", ""): float(torch.stack(apart).sum().sqrt()),
         }
-
-    def state(self) -> Mapping[str, Tensor]:
-        return self.flow.state()
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        self.flow.load(tensors)

@@ -6,12 +6,12 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from netassay.errors import ConfigError, DataError, ExtraMissing, ModelError, StoreError
+from netassay.errors import ConfigError, DataError, ModelError, StoreError
+from netassay.extras import require
 from netassay.formats.weights import read_checkpoint, read_weights
 from netassay.inputs import refuse_odd_file
 from netassay.nets.decoder import ExperimentDecoder
@@ -94,7 +94,7 @@ def digest(model: nn.Module) -> str:
 
 
 def _of_folder(folder: Path) -> Loaded:
-    transformers = _transformers(folder)
+    transformers = require("transformers", "transformers", f"{folder}: reading it")
     if not any(folder.glob("*.safetensors")):
         pickles = [name for name in _BINARY if (folder / name).exists()]
         why = f"its weights are {pickles[0]}, a pickle" if pickles else "it holds no *.safetensors"
@@ -118,16 +118,6 @@ def _of_folder(folder: Path) -> Loaded:
     return Loaded(model, tokenizer if tokenizer.is_file() else None)
 
 
-def _transformers(path: Path) -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise ExtraMissing(
-            f"{path}: reading it needs the package transformers; install netassay[transformers]"
-        ) from error
-    return transformers
-
-
 def _nano_gpt(path: Path) -> nn.Module:
     """GPT-2 of transformers with the weights of a nanoGPT checkpoint, whose linear layers are transposed."""
     tensors, beside = read_checkpoint(path)
@@ -142,7 +132,7 @@ def _nano_gpt(path: Path) -> nn.Module:
             raise DataError(f"{path}: model_args has {name} = {size!r:.80}; a checkpoint of nanoGPT has a size there")
     if sizes["n_embd"] % sizes["n_head"]:
         raise DataError(f"{path}: model_args has n_embd = {sizes['n_embd']}, no multiple of n_head = {sizes['n_head']}")
-    transformers = _transformers(path)
+    transformers = require("transformers", "transformers", f"{path}: reading it")
     config = transformers.GPT2Config(
         vocab_size=sizes["vocab_size"],
         n_positions=sizes["block_size"],

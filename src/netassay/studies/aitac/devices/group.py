@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from netassay.errors import ConfigError, ExtraMissing
+from netassay.errors import ConfigError
+from netassay.extras import require
 from netassay.studies.aitac.config import AitacConfig
 
 HOST = "127.0.0.1"
@@ -94,12 +95,11 @@ def process_group(rank: int, config: AitacConfig, port: int, *, patience: timede
 
 
 def _fabric() -> ModuleType:
-    try:
-        # importing it takes as long as importing torch
-        import lightning_fabric.plugins.environments
-        import lightning_fabric.strategies
-    except ImportError as error:
-        raise ExtraMissing("devices above 1 needs the extra [devices]: pip install 'netassay[devices]'") from error
+    # importing it takes as long as importing torch
+    require("lightning_fabric", "devices", "devices above 1")
+    import lightning_fabric.plugins.environments
+    import lightning_fabric.strategies
+
     return lightning_fabric
 
 

@@ -46,10 +46,8 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 def _varied_keys(runs: Sequence[Run]) -> list[str]:
     """Config keys that distinguish architectures; activation and depth first, since they are the axes of the map."""
-    return sorted(
-        differing(runs, _NOT_ARCHITECTURE),
-        key=lambda key: ("activation", "depth", "width").index(key) if key in ("activation", "depth", "width") else 9,
-    )
+    keys = differing(runs, _NOT_ARCHITECTURE)
+    return [*(key for key in _FIRST if key in keys), *(key for key in keys if key not in _FIRST)]
 
 
 def _cells(networks: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from netassay.curvature.forward import Batches, Loss
 from netassay.curvature.shards import is_sharded
-from netassay.errors import ExtraMissing, NetassayError
+from netassay.errors import NetassayError
+from netassay.extras import require
 from netassay.studies.edge.tracker.tracker import SharpnessTracker, TrackerWarning
 
 
@@ -39,12 +40,8 @@ def sharpness_callback(batches: Batches, loss: Loss = own_loss, *, store: Path |
     Raises:
         ExtraMissing: If transformers is not installed.
     """
-    try:
-        from transformers import TrainerCallback
-    except ImportError:
-        raise ExtraMissing(
-            "the Trainer callback needs the extra [transformers]: pip install 'netassay[transformers]'"
-        ) from None
+    require("transformers", "transformers", "the Trainer callback")
+    from transformers import TrainerCallback
 
     class SharpnessCallback(TrainerCallback):  # type: ignore[misc,unused-ignore]
         tracker: SharpnessTracker | None = None

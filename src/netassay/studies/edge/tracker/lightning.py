@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from netassay.curvature.forward import Batches, Loss
-from netassay.errors import ExtraMissing, NetassayError
+from netassay.errors import NetassayError
+from netassay.extras import require
 from netassay.studies.edge.tracker.tracker import SharpnessTracker, TrackerWarning
 
 
@@ -23,12 +24,8 @@ def sharpness_callback(loss: Loss, batches: Batches, *, store: Path | str = "run
     `callback.tracker` is the tracker once training has begun, in the first process only. A module that cannot be
     tracked gives a TrackerWarning. Raises ExtraMissing if Lightning is not installed.
     """
-    try:
-        from lightning.pytorch import Callback
-    except ImportError:
-        raise ExtraMissing(
-            "the Lightning callback needs the extra [lightning]: pip install 'netassay[lightning]'"
-        ) from None
+    require("lightning", "lightning", "the Lightning callback")
+    from lightning.pytorch import Callback
 
     class SharpnessCallback(Callback):
         tracker: SharpnessTracker | None = None

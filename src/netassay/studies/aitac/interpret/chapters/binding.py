@@ -19,8 +19,7 @@ from netassay.dna.motifs.match import likeness, q_values_by_row
 from netassay.dna.motifs.reproducibility import permute_columns
 from netassay.dna.network.network import outputs_in_words
 from netassay.errors import DataError
-from netassay.formats.bases import FOREIGN, encode
-from netassay.formats.fasta import read_fasta
+from netassay.formats.fasta import read_sequences
 from netassay.formats.peak_tables import read_regions
 from netassay.formats.text import blocks
 from netassay.runs.facts import fact_table
@@ -77,16 +76,7 @@ def _holds_sequences(path: Path) -> bool:
 def read_chip(path: Path, subject: Subject, config: InterpretConfig) -> tuple[Overlap, dict[str, Any]]:
     """The peaks that a file marks, FASTA by its bases, BED or narrowPeak by coordinates; and facts on the file."""
     if _holds_sequences(path):
-        sequences = []
-        for record in read_fasta(path):
-            codes = encode(record.letters)
-            if (codes == FOREIGN).any():
-                position = int((codes == FOREIGN).argmax())
-                raise DataError(
-                    f"{path}:{record.line}: sequence {record.name!r} has a letter at base {position + 1} that is not "
-                    "DNA; allowed are A, C, G, T, U, N and the IUPAC letters, in either case"
-                )
-            sequences.append(codes)
+        sequences = [codes for _, codes in read_sequences(path)]
         marking = overlap.by_sequence(subject.codes.numpy(), sequences, k=config.chip_word, min_words=config.chip_words)
         how = f"{config.chip_words} or more places in common with its words of {config.chip_word} bases, either strand"
         return marking, {"sequences": len(sequences), "marked by": how}

@@ -43,12 +43,10 @@ def section(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Sect
 
 def _text(facts: Mapping[str, Any], config: InterpretConfig) -> str:
     text = (
-        f"{facts['file']} marks {facts['marked']} of {facts['peaks']} peaks ({facts['marked by']}). The area "
-        f"(AUROC) is the "
-        "chance that a marked peak scores above one that is not. Marked peaks are more frequent in some cell "
-        "types, and "
-        "influence differs between cell types for other reasons, so what counts is the area within cell types: each "
-        "marked peak is compared with others of its own cell type."
+        f"{facts['file']} marks {facts['marked']} of {facts['peaks']} peaks ({facts['marked by']}). The area (AUROC) "
+        "is the chance that a marked peak scores above one that is not. Marked peaks are more frequent in some cell "
+        "types, and influence differs between cell types for other reasons, so what counts is the area within cell "
+        "types: each marked peak is compared with others of its own cell type."
     )
     if "outputs" in facts:
         text += f" Influence on predictions is that on {facts['outputs']}."
@@ -70,8 +68,7 @@ def _notes(facts: Mapping[str, Any], config: InterpretConfig) -> list[Note]:
     if facts["share marked"] < _HARDLY_MORE * chance:
         notes.append(
             Note(
-                f"The regions mark {facts['share marked']:.2%} of the peaks, and moved by 100,000 or "
-                f"200,000 bases "
+                f"The regions mark {facts['share marked']:.2%} of the peaks, and moved by 100,000 or 200,000 bases "
                 f"still {chance:.2%}: are they called on another assembly?",
                 "warning",
             )
@@ -104,10 +101,9 @@ def _areas(tables: Mapping[str, pl.DataFrame]) -> Figure:
     )
     areas = pl.concat(parts)
     caption = (
-        "Area under the ROC curve with its 95 % interval (DeLong et al. 1988). Permuted marks: 95 % of 200 "
-        "orders of the "
-        "marks, within cell types in the first panel. Sets of other filters: smallest, median and largest area, each "
-        "set as large as that of the factor's filters. All peaks: cell types pooled, for comparison."
+        "Area under the ROC curve with its 95 % interval (DeLong et al. 1988). Permuted marks: 95 % of 200 orders of "
+        "the marks, within cell types in the first panel. Sets of other filters: smallest, median and largest area, "
+        "each set as large as that of the factor's filters. All peaks: cell types pooled, for comparison."
     )
     chart = forest(areas, "AUROC", "predictor", Axis("kind", title=" "), "group", reference=0.5, width=250)
     return Figure("aitac-binding-areas", "Which numbers separate bound peaks from others", caption, chart, areas)
@@ -171,11 +167,9 @@ def _filters(filters: pl.DataFrame, facts: Mapping[str, Any]) -> Figure:
 
 def _filter_table(filters: pl.DataFrame, config: InterpretConfig) -> Table:
     caption = (
-        f"Large: peaks above the {1 - config.chip_share:.0%} quantile of a filter's influence on the predictions. "
-        f"Odds ratio of "
-        "being marked against the other peaks, exact 95 % interval, Fisher's exact test, q over the filters; "
-        "cell types "
-        "are pooled here, the area is within them."
+        f"Large: peaks above the {1 - config.chip_share:.0%} quantile of a filter's influence on the predictions. Odds "
+        "ratio of being marked against the other peaks, exact 95 % interval, Fisher's exact test, q over the filters; "
+        "cell types are pooled here, the area is within them."
     )
     order = ["filter", "consensus", "like the factor", "large", "large_marked", "other", "other_marked", "odds_ratio",
              "low", "high", "p", "q", "AUROC", "error"]  # fmt: skip
@@ -194,8 +188,7 @@ def _filter_table(filters: pl.DataFrame, config: InterpretConfig) -> Table:
 def _differences(differences: pl.DataFrame) -> Table:
     caption = (
         "Area of each predictor minus that of the motif score, on the same peaks, with its standard error and "
-        "two-sided p "
-        "(DeLong et al. 1988). Below zero: the motif alone does better."
+        "two-sided p (DeLong et al. 1988). Below zero: the motif alone does better."
     )
     formats = dict.fromkeys(("difference", "error"), ".3f") | {"p": ".2g"}
     return Table("aitac-binding-differences", "Against the motif score", caption, differences, formats)

@@ -57,13 +57,12 @@ def influence(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) -> Se
     )
     text = (
         "A factor is ablated by replacing the output of its filters by the mean over the peaks, position by position "
-        f"({facts.get('ablated', 'after pooling and batch norm')}; fill {config.fill}), and the rest of the "
-        "network is recomputed. Filters that "
-        f"match the same motif (q < {config.motif_q:g}) are ablated together as one factor; one without a match is "
-        f"called by its number. {overall} the mean squared change of its prediction{_output_note(facts)}.\n\n"
-        f"{null}Influence on a prediction describes the network and "
-        "needs no null; whether the network is right is measured by the agreement, the correlation over peaks of what "
-        "a factor adds with the observed height."
+        f"({facts.get('ablated', 'after pooling and batch norm')}; fill {config.fill}), and the rest of the network is "
+        f"recomputed. Filters that match the same motif (q < {config.motif_q:g}) are ablated together as one factor; "
+        f"one without a match is called by its number. {overall} the mean squared change of its "
+        f"prediction{_output_note(facts)}.\n\n"
+        f"{null}Influence on a prediction describes the network and needs no null; whether the network is right is "
+        "measured by the agreement, the correlation over peaks of what a factor adds with the observed height."
     )
     return Section(TITLES["influence"], text, tuple(items))
 

@@ -290,10 +290,9 @@ def second_layer(tables: Mapping[str, pl.DataFrame], config: InterpretConfig) ->
     facts = facts_of(tables["facts"])
     text = (
         f"A channel of the second layer sees {facts['width']} bases. It is active where it exceeds "
-        f"{config.second_layer_threshold:g} of its greatest activation, before pooling, on "
-        f"{facts['peaks']:,} peaks. Its motif is read, compared and judged as those of the first layer are; being "
-        "a sum over all filters at several places, it may hold two sites at a distance, or several in one place that "
-        "no single motif can show."
+        f"{config.second_layer_threshold:g} of its greatest activation, before pooling, on {facts['peaks']:,} peaks. "
+        "Its motif is read, compared and judged as those of the first layer are; being a sum over all filters at "
+        "several places, it may hold two sites at a distance, or several in one place that no single motif can show."
     )
     terms = Terms("aitac-second-layer", "channel", "channels of the second layer")
     return Section(TITLES["second_layer"], text, motif_items(tables, config, terms))
