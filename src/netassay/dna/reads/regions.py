@@ -118,8 +118,8 @@ def background_of(
     if number is not None:
         if number > (most := sum(lengths[name] // width for name in names)):
             raise DataError(
-                f"number = {number:,} is not allowed; at most {most:,} regions of {width:,} bases fit side by side on the chromosomes "
-                "of the peaks"
+                f"number = {number:,} is not allowed; at most {most:,} regions of {width:,} bases fit side by side on "
+                "the chromosomes of the peaks"
             )
         targets = _in_proportion(targets, number)
     sizes = np.array([max(lengths[name] - width, 0) for name in names], np.float64)
