@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from pathlib import Path
 
 from netassay.runs import Store
@@ -81,6 +82,13 @@ class SlurmCluster:
 
     def says(self, *words) -> str:
         return subprocess.run(words, env=self.environment, capture_output=True, text=True).stdout
+
+    def keeps_its_jobs(self) -> None:
+        """Waits until the controller has saved which jobs run: when it is killed it forgets all others."""
+        starts = self.says("squeue", "-h", "-t", "R", "-o", "%S").split()
+        newest = max((datetime.fromisoformat(start).timestamp() for start in starts), default=0)
+        saved = self.home / "state" / "job_state"
+        until(lambda: saved.exists() and saved.stat().st_mtime >= newest + 1)
 
     def stop(self) -> None:
         self.says("scancel", "--me")

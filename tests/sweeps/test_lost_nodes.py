@@ -43,10 +43,10 @@ class Sweep:
         (folder / "plan.json").write_text(PLAN.model_dump_json())
         self._words = [sys.executable, "-m", "netassay", "sweep", str(folder / "plan.json"), "--store", str(self.store)]
         self._words += words
-        self._log = folder / "log"
+        self.log = folder / "log"
 
     def start(self):
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._words, stdout=log, stderr=log)
 
     def kill(self):
@@ -54,8 +54,8 @@ class Sweep:
         self._process.wait()
 
     def ends_well(self):
-        code = self._process.wait()
-        assert code == 0, self._log.read_text()[-3000:]
+        code = self._process.wait(600)  # only ends a test that hangs
+        assert code == 0, self.log.read_text()[-3000:]
 
     def under_way(self):
         """Runs that have a checkpoint beyond the start and more than a quarter before them."""
@@ -113,6 +113,19 @@ def assert_all_done(store, serial, lost):
         assert stops == resumed
 
 
+def test_slurm_says_what_it_waits_for(tmp_path, serial, slurm):
+    sweeping = Sweep(tmp_path, "--on", "slurm")
+    slurm.says("scontrol", "update", "NodeName=n1,n2", "State=DRAIN", "Reason=test")
+    try:
+        sweeping.start()
+        until(lambda: "Slurm holds back all 4 tasks of this sweep (" in sweeping.log.read_text())
+    finally:
+        slurm.says("scontrol", "update", "NodeName=n1,n2", "State=RESUME")
+    sweeping.ends_well()
+    assert sweeping.log.read_text().count("Slurm holds back") == 1
+    assert_all_done(sweeping.store, serial, {})
+
+
 @pytest.mark.parametrize("victim", ["worker", "node", "controller", "command", "preempted"])
 def test_slurm_goes_on(victim, tmp_path, serial, slurm):
     sweeping = Sweep(tmp_path, "--on", "slurm")
@@ -126,6 +139,7 @@ def test_slurm_goes_on(victim, tmp_path, serial, slurm):
         lost = cut_off(holders)
         slurm.says("scontrol", "update", "NodeName=n2", "State=RESUME")
     elif victim == "controller":
+        slurm.keeps_its_jobs()
         slurm.kill("slurmctld")
         sweeping.in_the_middle()
         slurm.start_daemon("slurmctld", "slurmctld", "-D")

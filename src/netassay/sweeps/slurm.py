@@ -7,13 +7,14 @@ import shlex
 import shutil
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from netassay.errors import ConfigError, ExtraMissing, StoreError, reraised
+from netassay.errors import ConfigError, ExtraMissing, RunWarning, StoreError, reraised
 from netassay.runs.disk import kind_of, lives_here_alone
 from netassay.sweeps.nodes import hosts, try_python
 from netassay.sweeps.orders import ROOM, TOKEN, Orders
@@ -28,6 +29,8 @@ MOST_TASKS = 1000  # Slurm's own limit of an array, MaxArraySize, is 1001 unless
 _ASK = 3.0  # seconds between two questions to the controller
 _LIMIT = 30  # seconds that a question may take
 _OVER = {"CA", "CD", "F", "TO", "NF", "OOM", "DL", "BF"}
+_PASSING = ("None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime", "Prolog", "Cleaning")
+"""Reasons to wait that end by themselves; others may need a person."""
 
 
 class Slurm:
@@ -117,6 +120,7 @@ class Queue:
     newest: dict[Path, tuple[Orders, int]] = field(default_factory=dict)
     _asked: float = -math.inf
     _answer: set[Path] | None = None
+    _reasons: set[str] = field(default_factory=set)
 
     def submit(self, folders: Sequence[Path]) -> None:
         """One array, the runs dealt out to its tasks."""
@@ -141,11 +145,13 @@ class Queue:
         if time.monotonic() - self._asked < _ASK:
             return self._answer
         try:
-            lines = ask("squeue", "--me", "--noheader", "--array", "--format=%i|%t|%j").splitlines()
+            lines = ask("squeue", "--me", "--noheader", "--array", "--format=%i|%t|%r|%j").splitlines()
         except ConfigError:
             self._answer = None
         else:
-            self._answer = {folder for line in lines for folder in self._folders(*line.split("|", 2))}
+            rows = [(line.split("|", 3), self._folders(line)) for line in lines]
+            self._answer = {folder for _, folders in rows for folder in folders}
+            self._warn([words for words, folders in rows if folders])
         self._asked = time.monotonic()
         return self._answer
 
@@ -177,7 +183,25 @@ class Queue:
         for orders in self.orders.values():
             orders.remove()
 
-    def _folders(self, job: str, state: str, name: str) -> list[Path]:
+    def _warn(self, rows: Sequence[Sequence[str]]) -> None:
+        """Says, once for each reason, why no task of ours is at work where Slurm holds all of them back."""
+        if any(state != "PD" for _, state, *_ in rows):
+            return
+        for job, _, reason, _ in rows:
+            if reason.startswith(_PASSING) or reason in self._reasons:
+                continue
+            self._reasons.add(reason)
+            warnings.warn(
+                RunWarning(
+                    f"Slurm holds back all {len(rows)} tasks of this sweep ({reason}), job {job} for one; it waits. See "
+                    f"scontrol show job {job}"
+                ),
+                stacklevel=2,
+            )
+
+    def _folders(self, line: str) -> list[Path]:
+        """The runs of the task in a line of the queue; none of one that is over or not ours."""
+        job, state, _, name = line.split("|", 3)
         token = name.strip().removeprefix(NAME)
         if state in _OVER or not name.startswith(NAME) or not TOKEN.fullmatch(token):
             return []
