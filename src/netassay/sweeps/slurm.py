@@ -193,7 +193,7 @@ class Queue:
             self._reasons.add(reason)
             warnings.warn(
                 RunWarning(
-                    f"Slurm holds back all {len(rows)} tasks of this sweep ({reason}), job {job} for one; it waits. See "
+                    f"Slurm holds back all {len(rows)} tasks of this sweep ({reason}); it waits. For one of them see "
                     f"scontrol show job {job}"
                 ),
                 stacklevel=2,
