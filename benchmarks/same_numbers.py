@@ -47,6 +47,7 @@ WORDS = {"text", "words", "message", "remark", "remarks", "title", "caption", "d
 
 RENAMED = {
     "both": "both_sites",
+    "held": "sequences",
     "one": "one_site",
     "known": "database",
     "others": "other_runs",

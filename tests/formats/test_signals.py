@@ -1,7 +1,10 @@
+import os
+
 import numpy as np
 import pybigtools
 import pytest
 
+from netassay.commands.check import check
 from netassay.errors import DataError
 from netassay.formats.signals import read_signal
 
@@ -91,3 +94,10 @@ def test_files_that_are_no_bigwig(tmp_path, path, capfd):
         read_signal(tmp_path / "cut.bw", *one)
     with pytest.raises(DataError, match="allowed are mean, sum, max"):
         read_signal(path, *one, "median")
+
+
+def test_a_name_that_is_not_utf_8_is_read_in_silence(path, tmp_path, capfd):
+    other = path.rename(tmp_path / os.fsdecode(b"\xff\xfe.bw"))
+    assert read_signal(other, ["chr1", "chr2"], np.array([150, 0]), np.array([250, 50])).values.tolist() == [2.0, 2.5]
+    assert check(other).facts == {"chromosomes": 2, "bases": 1500}
+    assert capfd.readouterr() == ("", "")

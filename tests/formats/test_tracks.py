@@ -45,6 +45,8 @@ def test_what_cannot_be_written_is_reported_and_leaves_nothing(tmp_path):
         write_bigwig(tmp_path / "t.bw", track(["chr1"], np.array([-1]), VALUES[1:2]), {"chr1": 15})
     with pytest.raises(DataError, match="no value to write"):
         write_bigwig(tmp_path / "t.bw", track(["chr1"], np.array([1]), np.array([[np.nan]])), {"chr1": 15})
+    with pytest.raises(DataError, match="the name is not UTF-8"):
+        write_bigwig(tmp_path / "\udcff.bw", made, {"chr1": 20, "chr2": 8})
     with pytest.raises(DataError, match="cannot be written"):
         write_bedgraph(tmp_path, made)
     assert not list(tmp_path.iterdir())

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from netassay.errors import DataError, NetassayError
-from netassay.extras import require
+from netassay.errors import DataError, NetassayError, reraised
 
 Facts = Mapping[str, Any]
 
@@ -184,12 +183,10 @@ def _motifs(path: Path) -> Check:
 
 
 def _signal(path: Path) -> Check:
-    pybigtools = require("pybigtools", "dna", f"{path}: bigWig")
-    try:
-        with path.open("rb") as file:
-            sizes = pybigtools.open(file).chroms()
-    except Exception as cause:
-        raise DataError(f"{path}: is not a readable bigWig file ({cause})") from None
+    from netassay.formats.signals import open_bigwig
+
+    with open_bigwig(path) as opened, reraised(lambda why: DataError(f"{path}: is damaged ({why})")):
+        sizes = opened.chroms()
     heights = shlex.quote(str(path))
     command = f"netassay atlas build --peaks peaks.bed --genome genome.fa --heights {heights} --out atlas"
     facts = {"chromosomes": len(sizes), "bases": sum(sizes.values())}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,23 +46,40 @@ def read_signal(
     are zero. Raises DataError for a file that is not bigWig or has none of the chromosomes, and for regions beyond
     the end of their chromosome; ExtraMissing without pybigtools.
     """
-    pybigtools = require("pybigtools", "dna", f"{path}: bigWig")
     if statistic not in STATISTICS:
         raise DataError(f"statistic {statistic!r}: allowed are {', '.join(STATISTICS)}")
+    with open_bigwig(path) as opened:
+        return _over(path, opened, chromosomes, starts, ends, statistic)
+
+
+@contextmanager
+def open_bigwig(path: Path) -> Iterator[Any]:
+    """The bigWig as pybigtools opens it; errors as `read_signal` raises them."""
+    pybigtools = require("pybigtools", "dna", f"{path}: bigWig")
     refuse_odd_file(path)
-    try:
-        with path.open("rb") as file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(path.open("rb"))
             if file.read(4) not in _MAGIC:
                 raise DataError(f"{path}: is not a bigWig file (its first four bytes are not those of one)")
-        # the library raises its own error for other files, or panics
-        with reraised(lambda why: DataError(f"{path}: is not a bigWig file ({why})")):
-            opened = pybigtools.open(str(path))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    with opened:
-        if not opened.is_bigwig:
-            raise DataError(f"{path}: is a bigBed; give a bigWig, which holds one value a base")
-        return _over(path, opened, chromosomes, starts, ends, statistic)
+            # the library raises its own error for other files, or panics, as it does over names that are not UTF-8
+            with reraised(lambda why: DataError(f"{path}: is not a bigWig file ({why})")):
+                opened = pybigtools.open(str(path) if is_utf_8(path) else file)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        with opened:
+            if not opened.is_bigwig:
+                raise DataError(f"{path}: is a bigBed; give a bigWig, which holds one value a base")
+            yield opened
+
+
+def is_utf_8(path: Path) -> bool:
+    """Whether a path can be written in UTF-8, as names in other encodings cannot."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _over(

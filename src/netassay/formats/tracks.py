@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int64
 from netassay.errors import DataError
 from netassay.extras import require
 from netassay.files import whole_file
+from netassay.formats.signals import is_utf_8
 
 
 class Stretch(NamedTuple):
@@ -78,6 +79,8 @@ def write_bigwig(path: Path, signal: Track, lengths: Mapping[str, int]) -> None:
                 f"{path}: values at {name}:{stretch.places[0]}-{stretch.places[-1] + 1}, beyond {name}, which has "
                 f"{lengths[name]:,} bases"
             )
+    if not is_utf_8(path):
+        raise DataError(f"{path}: the name is not UTF-8, as those of bigWigs that pybigtools writes are; give another")
     used = {stretch.chromosome: int(lengths[stretch.chromosome]) for stretch in signal.stretches}
     if not used:
         raise DataError(f"{path}: there is no value to write; a bigWig cannot be empty")
