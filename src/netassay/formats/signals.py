@@ -62,6 +62,7 @@ def open_bigwig(path: Path) -> Iterator[Any]:
             file = stack.enter_context(path.open("rb"))
             if file.read(4) not in _MAGIC:
                 raise DataError(f"{path}: is not a bigWig file (its first four bytes are not those of one)")
+            file.seek(0)
             # the library raises its own error for other files, or panics, as it does over names that are not UTF-8
             with reraised(lambda why: DataError(f"{path}: is not a bigWig file ({why})")):
                 opened = pybigtools.open(str(path) if is_utf_8(path) else file)
