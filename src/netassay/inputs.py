@@ -63,3 +63,25 @@ def refuse_size(
             f"{where}: {phrase} {size:,} bytes, and at most {limit:,} are read; if that is right, raise "
             f"{variable(limit_name)}"
         )
+
+
+def is_utf_8(path: Path | str) -> bool:
+    """Whether a path can be written in UTF-8, as names in other encodings cannot."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def require_utf_8_name(path: Path | str) -> None:
+    """Raises DataError for a path that is not UTF-8, which polars takes none of."""
+    if not is_utf_8(path):
+        raise DataError(
+            f"{path}: the name is not UTF-8, and files of this form are read by UTF-8 names alone; rename it"
+        )
+
+
+def utf_8_name(path: Path) -> str:
+    """The name of a file, bytes that are not UTF-8 as escapes, for tables and facts."""
+    return path.name.encode(errors="backslashreplace").decode()

@@ -1,11 +1,13 @@
 """Bad files, paths and numbers: a few in every run of the tests, a sample of all in the slow suite."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from bad_inputs import BAD, WORDS
@@ -92,3 +94,22 @@ def test_a_name_too_long_for_the_system_is_refused_and_leaves_no_run(words, tmp_
     said = capsys.readouterr().err
     assert said.startswith("netassay: nnn") and said.endswith("cannot be read: File name too long\n")
     assert not [path for path in Path("store").iterdir() if path.is_dir()]
+
+
+def odd(path):
+    """The file under a name that is not UTF-8."""
+    return path.rename(path.with_name(os.fsdecode(b"\xff\xfe") + path.name))
+
+
+def test_names_that_are_not_utf_8(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.bed", "b.bed"):
+        Path(name).write_text("chr1\t100\t160\n")
+    assert main(["atlas", "consensus", str(odd(Path("a.bed"))), "b.bed", "--width", "51", "--out", "c.bed"]) == 0
+    pl.DataFrame({"text": ["the cat", "a dog"]}).write_parquet("corpus.parquet")
+    capsys.readouterr()
+    assert main(["entropy", str(odd(Path("corpus.parquet"))), "--format", "json"]) == 2
+    assert capsys.readouterr().err == (
+        "netassay: \\udcff\\udcfecorpus.parquet: the name is not UTF-8, and files of this form are read by UTF-8 names "
+        "alone; rename it\n"
+    )

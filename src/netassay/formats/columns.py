@@ -18,6 +18,7 @@ import numpy as np
 from netassay.errors import DataError, first_line, reraised
 from netassay.formats.documents import Documents
 from netassay.formats.text import ARROW, ARROW_STREAM, PARQUET, first_bytes, is_json, read_lines, signature_of
+from netassay.inputs import require_utf_8_name
 
 ROWS_AT_ONCE = 8_192
 IDS_AT_ONCE = 1 << 17
@@ -244,6 +245,7 @@ def _scanned(path: Path, column: str) -> tuple[Any, Any]:
     head = first_bytes(path)
     parquet = head.startswith(PARQUET) or not (head[:8].startswith((ARROW, ARROW_STREAM)) or _named_arrow(path))
     form = "Parquet" if parquet else "Arrow"
+    require_utf_8_name(path)
     try:
         if parquet:
             frame = pl.scan_parquet(path, glob=False)

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from netassay.errors import DataError, reraised
 from netassay.extras import require
 from netassay.formats.bases import known_as
-from netassay.inputs import refuse_odd_file
+from netassay.inputs import is_utf_8, refuse_odd_file
 
 # of bigWig and bigBed, in either byte order
 _MAGIC = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26", b"\xeb\xf2\x89\x87", b"\x87\x89\xf2\xeb")
@@ -72,15 +72,6 @@ def open_bigwig(path: Path) -> Iterator[Any]:
             if not opened.is_bigwig:
                 raise DataError(f"{path}: is a bigBed; give a bigWig, which holds one value a base")
             yield opened
-
-
-def is_utf_8(path: Path) -> bool:
-    """Whether a path can be written in UTF-8, as names in other encodings cannot."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _over(

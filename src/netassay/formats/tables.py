@@ -27,7 +27,7 @@ from netassay.formats.headings import (
     without_files,
 )
 from netassay.formats.rows import content, is_number, read_rows
-from netassay.inputs import refuse_odd_file
+from netassay.inputs import refuse_odd_file, require_utf_8_name
 
 SEPARATORS = ("\t", ",", ";")
 MISSING = {"", "NA", "NaN", "nan", "null", "None", "."}
@@ -377,6 +377,7 @@ def _another_length(path: Path, number: int, fields: int, columns: int) -> str:
 
 def _parquet(path: Path) -> pl.DataFrame:
     refuse_odd_file(path)
+    require_utf_8_name(path)
     try:
         with reraised(lambda why: DataError(f"{path}: cannot be read as Parquet: {why}")):
             frame = pl.read_parquet(path, glob=False)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from netassay.errors import DataError, first_line
-from netassay.inputs import bound, refuse_odd_file, refuse_size
+from netassay.inputs import bound, refuse_odd_file, refuse_size, require_utf_8_name
 
 HEAD = 512
 
@@ -309,6 +309,7 @@ def _utf_16_lines(path: Path, stream: Any) -> Iterator[bytes]:
 def _zstandard_lines(path: Path) -> Iterator[str]:
     import polars as pl
 
+    require_utf_8_name(path)
     lines = 0
     try:
         for batch in pl.scan_lines(path, glob=False).collect_batches(maintain_order=True):

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 from netassay.errors import DataError
 from netassay.extras import require
 from netassay.files import whole_file
-from netassay.formats.signals import is_utf_8
+from netassay.inputs import is_utf_8
 
 
 class Stretch(NamedTuple):

@@ -31,6 +31,7 @@ from netassay.formats.intervals import Repeats, guess_form, heads_a_table, read_
 from netassay.formats.peak_tables import read_peak_table
 from netassay.formats.signals import read_signal
 from netassay.formats.tables import NumberTable, read_numbers, read_pairs
+from netassay.inputs import utf_8_name
 from netassay.processes import paced
 
 SIGNAL_ENDINGS = (".bw", ".bigwig")
@@ -286,7 +287,7 @@ def _signal_files(signals: Sequence[Path]) -> list[Path]:
 
 
 def _with_signals(draft: Draft, files: Sequence[Path], statistic: Statistic) -> Draft:
-    names = tuple(path.stem for path in files)
+    names = tuple(Path(utf_8_name(path)).stem for path in files)
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"two bigWigs are called {twice[0]!r}; cell types are named after the files: rename one")
     chromosomes = draft.peaks["chromosome"].to_list()

@@ -122,7 +122,7 @@ def _read_facts(path: Path) -> Mapping[str, Any]:
 
 def _table(file: Path) -> pl.DataFrame:
     refuse_odd_file(file)
-    return pl.read_parquet(file, glob=False)
+    return pl.read_parquet(file.read_bytes())
 
 
 def _load_arrays(file: Path) -> dict[str, Any]:

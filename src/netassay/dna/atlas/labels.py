@@ -20,6 +20,7 @@ from netassay.formats.peak_tables import read_regions
 from netassay.formats.rows import content, is_number
 from netassay.formats.tables import read_numbers
 from netassay.formats.word_tables import SEPARATORS, read_word_table
+from netassay.inputs import utf_8_name
 
 REGION_ENDINGS = (".bed", ".narrowpeak", ".broadpeak")
 
@@ -72,7 +73,7 @@ def region_files(files: Sequence[Path]) -> bool:
 
 
 def _class_name(path: Path) -> str:
-    name = path.name
+    name = utf_8_name(path)
     for ending in (".gz", *REGION_ENDINGS, ".narrowPeak", ".broadPeak"):
         name = name.removesuffix(ending)
     return name

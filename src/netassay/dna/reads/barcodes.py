@@ -10,6 +10,7 @@ import polars as pl
 from jaxtyping import Bool
 
 from netassay.dna.reads.groups import BY_FRAGMENT, Groups
+from netassay.inputs import utf_8_name
 
 _SAMPLE = ("_fragments", ".fragments", "-fragments", "_atac_fragments")
 
@@ -27,7 +28,7 @@ class Lookup:
         """For the file of that number. Barcodes SAMPLE#BARCODE belong only to the file of that name."""
         if groups is None:
             return cls(None, number, np.zeros(0, bool))
-        name = path.name.split(".")[0]
+        name = utf_8_name(path).split(".")[0]
         names = {name, *(name.removesuffix(ending) for ending in _SAMPLE)}
         split = pl.col("barcode").str.split_exact("#", 1)
         rows = groups.table.with_row_index("cell").with_columns(

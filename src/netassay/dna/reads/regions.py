@@ -17,6 +17,7 @@ from netassay.formats.bases import UNKNOWN, known_as
 from netassay.formats.fasta import read_windows
 from netassay.formats.peak_tables import read_regions
 from netassay.formats.rows import read_rows
+from netassay.inputs import utf_8_name
 from netassay.numerics.draws import numpy_draws
 
 GC_BINS = 50
@@ -81,7 +82,7 @@ def consensus_of(
         raise DataError(f"no peak is left of {', '.join(path.name for path in files)} ({dict(left_out)})")
     table = regions.with_columns(
         name=pl.format("{}:{}-{}", "chromosome", "start", "end"),
-        file=pl.col("file").replace_strict(dict(enumerate(path.name for path in files)), return_dtype=pl.String),
+        file=pl.col("file").replace_strict(dict(enumerate(map(utf_8_name, files))), return_dtype=pl.String),
     )
     return RegionSet(table.select("chromosome", "start", "end", "name", "score", "file"), +left_out)
 
