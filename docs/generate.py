@@ -28,8 +28,9 @@ def cli() -> str:
 
 EXIT_CODES = """
     Answers go to standard output, progress and errors to standard error. Exit codes: 0 done (a run that diverged is
-    done: that is its result); 1 a run failed; 2 bad input; 128 + signal number after SIGINT (130) or SIGTERM (143),
-    with a checkpoint written. `NETASSAY_TRACEBACK=1` shows where in the code an error arose.
+    done: that is its result); 1 a run failed, or no variant could be scored; 2 bad input; 128 + signal number after
+    SIGINT (130) or SIGTERM (143), with a checkpoint written. `NETASSAY_TRACEBACK=1` shows where in the code an error
+    arose.
 """
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-import netassay
 from netassay.cli import main
-from netassay.config import NameList
+from netassay.config import NameList, read
 from netassay.errors import ConfigError
 from netassay.studies.aitac.config import AitacConfig
 from netassay.studies.aitac.interpret.config import InterpretConfig
+from netassay.study import configure
 
 
 @pytest.mark.parametrize("given", ["motifs,influence", ["motifs", "influence"], ("motifs", "influence")])
@@ -55,9 +55,7 @@ def test_what_is_no_list_of_such_names_is_refused(config, values):
 def test_an_array_in_a_config_file_is_what_the_flag_says(tmp_path, capsys):
     held = tmp_path / "held.toml"
     held.write_text('test_chromosomes = ["chr1", "chr8"]\n')
-    assert netassay.study.configure({"study": "aitac", **netassay.config.read(held)}) == AitacConfig(
-        test_chromosomes="chr1,chr8"
-    )
+    assert configure({"study": "aitac", **read(held)}) == AitacConfig(test_chromosomes="chr1,chr8")
     assert main(["aitac", "--help"]) == 0
     assert "--test-chromosomes" in capsys.readouterr().out
 

@@ -1,10 +1,10 @@
 """What a next-token predictor can hold (Madden, Fox, Thrampoulidis 2024, arXiv 2405.13718).
 
 theorems: how many contexts a predictor of a given size can and cannot hold. corpus_bounds: the same for one corpus, and
-the verdict. comparison: all bounds side by side. construction, goal, moment_curve, output_layer: models that
-memorise without training. injectivity, rank: measurements of what the proofs need. local: in how many directions the
-logits of a model can move. recall: how much of a corpus a trained model holds, from likelihood (its losses, batch by
-batch), code_length (bits against a reference) and extraction (sequences that it gives back).
+the verdict. comparison: all bounds side by side. construction, goal, moment_curve, output_layer: models that memorise
+without training. injectivity, rank: measurements of what the proofs need. local: in how many directions the logits of a
+model can move, and rounding: its noise. recall: how much of a corpus a trained model holds, from likelihood (its
+losses, batch by batch), code_length (bits against a reference) and extraction (sequences that it gives back).
 """
 
 from netassay.contents import contents

@@ -146,7 +146,7 @@ def _answer_in_words(answer: Answer, corpus: Contexts, parameters: int, width: i
         return "It can memorise this corpus: nothing in it is left to predict."
     if answer == "can":
         return f"It can memorise this corpus: its hidden layer of {width:,} holds any {n:,} contexts (Theorem 21)."
-    sure = f"a decoder with a hidden layer of {n:,} surely can (Theorem 21)"
+    sure = f"a decoder with a hidden layer of {n:,} certainly can (Theorem 21)"
     if answer == NOT_GENERIC:
         return (
             f"Not for almost all frequencies on these contexts: {parameters:,} parameters are fewer than the "
@@ -166,7 +166,7 @@ def _worst_case_in_words(worst: Answer, n: int, parameters: int, fewest: int) ->
     if worst == "cannot":
         return (
             f"For every architecture with {parameters:,} parameters there is a corpus of {n:,} contexts that no "
-            "setting of them fits, another for another architecture (Theorem 13, which says nothing from "
+            "setting of them fits, a different one for each architecture (Theorem 13, which says nothing from "
             f"{fewest:,} parameters on)."
         )
     return f"Theorem 13 excludes no corpus of {n:,} contexts from {fewest:,} parameters on."

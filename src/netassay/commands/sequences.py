@@ -107,7 +107,7 @@ def variants(
         run: Id, beginning of an id, or folder of a finished run of study aitac; leave it out for a network of your
             own.
         vcf: Variants, VCF, plain or gzip.
-        genome: FASTA of the genome that they were called on; an index beside it is used.
+        genome: FASTA of the genome that they were called on (an index beside it is used), or 2bit.
         out: Table to write: .csv, .tsv or .parquet.
         mismatches: What to do if the genome has other bases than REF.
         null: Number of random single-base changes near the variants that p is computed from; 0: no p.
@@ -181,7 +181,7 @@ def attribute_run(
         cell_type: Cell type whose output is explained.
         fasta: Sequences, FASTA, plain or gzip.
         bed: Regions, BED or narrowPeak; needs `genome`.
-        genome: FASTA of the genome; an index beside it is used.
+        genome: FASTA of the genome (an index beside it is used), or 2bit.
         method: How contributions are computed; deepshap needs the extra attributions.
         against: Explain the output minus the mean over all cell types (mean), or the output itself (nothing).
         patterns: Also find recurring motifs, by TF-MoDISco (extra modisco), and write patterns.meme; needs `out`.

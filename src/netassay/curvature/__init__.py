@@ -1,15 +1,16 @@
 """Curvature of any module, loss and data, and what follows from it for training.
 
 model: named groups of its parameters, and what evaluating it must not change. batches, forward: one pass of a model
-over a batch, and how the batch weighs. objective: the loss over all batches. tape: its gradient as a retained graph.
-curvature: Hessian and Gauss-Newton products from these graphs. operator: the same as one matrix. symmetric: what every
-such matrix has. combined: preconditioned curvatures and differences. eigen: Lanczos with residual bounds.
-largest_curvature: top eigenvalues, whole and per block. following: the same along a trajectory. hutchinson: the trace.
-density: stochastic Lanczos quadrature. directions: curvature along the gradient. flow, central_flow: the continuous
-paths beside gradient descent. thresholds: where each optimiser is stable. largest_step: the step sizes that the
-curvature allows now. displacement, passes, rises, line_search: forward passes along a line; updates: the optimiser's
-next step as one; critical: how far along it the loss does not rise. shards, processes: weights and batches on several
-processes. outlook: when a training will reach its edge.
+over a batch. weighing: how the batch weighs. objective: the loss over all batches. tape: its gradient as a retained
+graph. suspects: the module whose derivatives are wrong. curvature: Hessian and Gauss-Newton products from these graphs.
+operator: the same as one matrix. symmetric: what every such matrix has. combined: preconditioned curvatures and
+differences. eigen, krylov: Lanczos with residual bounds. davidson, preconditioner, subsample: the same with a cheap
+matrix that saves products. largest_curvature: top eigenvalues, whole and per block. following: the same along a
+trajectory. hutchinson: the trace. density: stochastic Lanczos quadrature. directions: curvature along the gradient.
+flow, central_flow: the continuous paths beside gradient descent. thresholds: where each optimiser is stable.
+largest_step: the step sizes that the curvature allows now. displacement, passes, rises, line_search: forward passes
+along a line; updates: the optimiser's next step as one; critical: how far along it the loss does not rise. shards,
+processes: weights and batches on several processes. outlook: when a training will reach its edge.
 """
 
 from netassay.contents import contents

@@ -193,7 +193,7 @@ def sweep(
     execute: Executor | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Sweep:
-    """Make every run of a plan, each in its own process; run it again to continue after an interruption.
+    """Make every run of a plan, several at a time; run it again to continue after an interruption.
 
     Runs that fail are listed while the others go on. The same plan runs on this machine, on a Slurm or a Ray cluster,
     or, by shards, under any other scheduler.

@@ -1,10 +1,11 @@
 """Atlases of regulatory DNA: open regions, their sequences, and how open each is in every cell type.
 
 atlas: the data of one, its training, validation and test sets, and nulls: data that lose the link of sequence and
-height. folder: how it is saved. named: by name or folder. building, draft, sample, annotated: from files of the field.
-coverage, labels: from fragments, single cells, classes. heights: from raw signal to heights. halves: two measurements
-of them. simulate, grammar, drawn_cells, simulated_reads: made up, with a known truth. dhs4: a public one. description:
-what one holds, in numbers. new_sequences: sequences that are in none. choices: what may be chosen, in words.
+height. folder: how it is saved. named: by name or folder. building, draft, joins, sample, annotated: from files of the
+field. coverage, labels: from fragments, single cells, classes. heights: from raw signal to heights. halves: two
+measurements of them. simulate, grammar, drawn_cells, simulated_reads: made up, with a known truth. dhs4: a public one.
+description: what one holds, in numbers. new_sequences: sequences that are in none. choices: what may be chosen, in
+words.
 """
 
 from netassay.contents import contents

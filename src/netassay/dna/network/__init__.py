@@ -2,8 +2,8 @@
 
 network: a module, how to run it, the names of its outputs, and which number of them is explained; losses, and what each
 leaves free. forms: modules and sequences of other forms, AI-TAC fast and as plain modules. loading: networks from
-files. evaluate: how far predictions are from the heights. layers, activation: the convolutions of any module, the bases
-that each sees, where they are read. reduced: the same network with fewer filters.
+files. evaluate, classes: how far predictions are from the heights. layers, activation: the convolutions of any module,
+the bases that each sees, where they are read. reduced: the same network with fewer filters.
 """
 
 from netassay.contents import contents

@@ -50,7 +50,7 @@ class CapacityConfig(Config):
     """Text between records."""
 
     tokenizer: str = "wordpunct"
-    """wordpunct, whitespace, characters, bytes or a tokenizer.json of Hugging Face's tokenizers."""
+    """wordpunct, whitespace, characters, bytes, a tokenizer.json, a file of SentencePiece or tiktoken:NAME."""
 
     column: str | None = None
     """Column of JSON, CSV, Parquet or Arrow that holds the text or the token ids; "text" by default. meta.text is text

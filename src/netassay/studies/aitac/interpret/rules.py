@@ -32,7 +32,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
 
 
 def _influence(run: Run) -> list[Finding]:
-    """The factor whose ablation costs most, against the null of random windows."""
+    """The factor whose ablation costs most, against the null of other peaks' heights."""
     tables = chapter_tables(run, "influence")
     if "factors" not in tables:
         return []
