@@ -78,7 +78,7 @@ def test_runs_are_deleted_by_a_condition_once_they_were_shown(store, capsys):
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert out.count("edge-") == 1
-    assert "1 runs would be deleted; add --yes" in err
+    assert "1 run would be deleted; add --yes" in err
     assert len(Store(store).runs()) == 3
     assert main([*words, "--yes"]) == 0
     assert sorted(run.config["width"] for run in Store(store).runs()) == [4, 6]

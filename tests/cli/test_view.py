@@ -46,5 +46,5 @@ def test_watch_ends_at_once_where_nothing_is_left(tmp_path, capsys):
     assert main(["watch", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert "finished  2  eta lambda/2" in out
-    assert "1 runs: 1 finished" in err
+    assert "1 run: 1 finished" in err
     assert main(["watch", "nowhere.toml", "--once"]) == 2

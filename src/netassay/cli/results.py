@@ -110,7 +110,7 @@ def delete(
     if where and not yes:
         matches = Store(store).table(conditions(where))
         frame(matches, format, empty="no run has these values")
-        say(f"{matches.height} runs would be deleted; add --yes to delete them")
+        say(f"{matches.height} run{'s' * (matches.height != 1)} would be deleted; add --yes to delete them")
         return
     if format == "table":
         for name in ask():

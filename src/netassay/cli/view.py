@@ -40,7 +40,9 @@ def line(standing: Standing) -> tuple[str, ...]:
 def counts(standings: Sequence[Standing]) -> str:
     """'12 runs: 4 finished, 2 running, 6 planned'."""
     states = Counter(standing.state for standing in standings)
-    return f"{len(standings)} runs: " + ", ".join(f"{number} {state}" for state, number in states.items())
+    return f"{len(standings)} run{'s' * (len(standings) != 1)}: " + ", ".join(
+        f"{number} {state}" for state, number in states.items()
+    )
 
 
 def select(standings: Sequence[Standing], room: int) -> list[Standing]:

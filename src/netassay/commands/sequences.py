@@ -91,7 +91,7 @@ def variants(
     out: Path | str | None = None,
     mismatches: Literal["refuse", "skip"] = "refuse",
     null: int = 1000,
-    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy"] = "",
+    loss: Literal["", "pearson", "mse", "poisson", "cross_entropy", "binary_cross_entropy"] = "",
     store: Path | str = "runs",
     device: str = "",
     **network: Unpack[NetworkArguments],

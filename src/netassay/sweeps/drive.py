@@ -121,7 +121,9 @@ class Outlook:
         done = sum(row["state"] in _DONE for row in self.rows)
         damaged = sum(row["state"] == DAMAGED for row in self.rows)
         left = self.total - done - damaged
-        words = f"{self.total} runs: {done} done, {left} left" + (f", {damaged} damaged" if damaged else "")
+        words = f"{self.total} run{'s' * (self.total != 1)}: {done} done, {left} left" + (
+            f", {damaged} damaged" if damaged else ""
+        )
         if left and self.on != "local":
             words += f", by {self.on}"
         elif left:

@@ -17,7 +17,7 @@ from netassay.study import command
 
 QUESTION = "What has it learned from DNA?"
 READING = (
-    "Scores are on chromosomes that the network never saw. Shuffled peaks: the same network trained on heights that "
+    "Scores are on peaks that the network never saw. Shuffled peaks: the same network trained on heights that "
     "belong to other peaks, the null of this score."
 )
 REFERENCES = (MASLOVA,)
@@ -54,8 +54,9 @@ def _correlation(run: Run) -> list[Finding]:
     )
     baseline = rows[BASELINE]["r"]
     means = "" if baseline is None else f"; the means of the cell types give {signed(baseline)}"
+    of = "of chromosomes " if str(run.config["split"]).startswith("chromosome") else ""
     text = (
-        f"{_simulated(run)}On {own['peaks']:,} peaks of chromosomes that it never saw, the network’s predictions "
+        f"{_simulated(run)}On {own['peaks']:,} peaks {of}that it never saw, the network’s predictions "
         f"correlate with the observed heights at mean r = {_interval(own)}; {beside}{means}. (95 % intervals, "
         f"{judged.resampled} resampled; differences on the same peaks.)"
     )
