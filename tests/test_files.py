@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +147,9 @@ def test_a_file_in_a_file_and_in_place_of_a_folder_are_refused_before_the_work(t
         with pytest.raises(StoreError, match="is a f"):
             refuse_misplaced(path)
     assert sorted(tmp_path.iterdir()) == [tmp_path / "a.txt", tmp_path / "full"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc here")
+def test_a_place_where_no_file_can_be_made_is_refused_before_the_work():
+    with pytest.raises(StoreError, match=r"/proc/page.html: cannot be written: .*; choose a folder"):
+        refuse_misplaced("/proc/page.html")

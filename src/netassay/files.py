@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EISDIR
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from netassay.errors import NetassayError, StoreError
 
@@ -107,7 +108,8 @@ def refuse_existing(path: Path | str, *, refusal: type[NetassayError] = StoreErr
 
 
 def refuse_misplaced(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> None:
-    """Refuses a path for a file before the work for it begins: a folder, a pipe or a device, or one within a file."""
+    """Refuses a path for a file before the work for it begins: a folder, a pipe or a device, one within a file, and one
+    where the system lets no file be made."""
     path = Path(path)
     if path.exists() and not path.is_file():
         raise refusal(f"{path}: is a folder, a pipe or a device; give the name of a file")
@@ -115,6 +117,12 @@ def refuse_misplaced(path: Path | str, *, refusal: type[NetassayError] = StoreEr
         if folder.exists():
             if not folder.is_dir():
                 raise refusal(f"{path}: cannot be written, since {folder} is a file; choose a folder")
+            try:
+                TemporaryFile(dir=folder).close()
+            except OSError as error:
+                raise refusal(
+                    f"{path}: cannot be written: {error.strerror or error}; choose a folder that can be written"
+                ) from error
             return
 
 

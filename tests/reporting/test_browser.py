@@ -23,7 +23,7 @@ DRAW = """async () => {
     await new Promise((done) => setTimeout(done, 40));
   }
   const open = () => [...document.querySelectorAll(".chart")].filter((box) => !box.dataset.state);
-  for (let i = 0; i < 600 && open().length; i += 1) {
+  for (let i = 0; i < 6000 && open().length; i += 1) {
     open()[0].scrollIntoView();
     await new Promise((done) => setTimeout(done, 50));
   }
