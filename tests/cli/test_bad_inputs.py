@@ -1,5 +1,6 @@
 """Bad files, paths and numbers: a few in every run of the tests, a sample of all in the slow suite."""
 
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from bad_inputs import BAD, WORDS
 from fuzzing import PLAN
 
 from netassay.cli import main
+from netassay.performing import _refusal
 
 SCRIPT = Path(__file__).parents[1] / "bad_inputs.py"
 SMALL = [name for name, put in BAD.items() if name not in ("bomb", "deep", "digits", "line", "lines", "sparse")]
@@ -113,3 +115,11 @@ def test_names_that_are_not_utf_8(tmp_path, capsys, monkeypatch):
         "netassay: \\udcff\\udcfecorpus.parquet: the name is not UTF-8, and files of this form are read by UTF-8 names "
         "alone; rename it\n"
     )
+
+
+def test_only_what_lies_outside_a_run_makes_a_refusal_of_it(tmp_path):
+    inside, outside = tmp_path / "edge-1" / "tables" / "x", tmp_path / "corpus.txt"
+    missing = [FileNotFoundError(errno.ENOENT, "No such file or directory", str(path)) for path in (inside, outside)]
+    assert _refusal(missing[0], tmp_path / "edge-1") is None
+    assert str(_refusal(missing[1], tmp_path / "edge-1")) == f"{outside}: cannot be read: No such file or directory"
+    assert _refusal(OSError(errno.ENOSPC, "No space left on device", str(outside)), tmp_path / "edge-1") is None

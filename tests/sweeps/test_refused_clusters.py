@@ -2,17 +2,20 @@
 
 import json
 import sys
+import warnings
 from importlib import util
 
 import pytest
 
 from netassay.errors import ConfigError, ExtraMissing
 from netassay.sweeps import Plan, nodes, slurm, sweep
+from netassay.sweeps.orders import Orders
 from netassay.sweeps.resources import RayResources, SlurmResources
 from netassay.sweeps.shard import Shard
 from netassay.sweeps.versions import versions
 
 BASE = {"examples": 60, "width": 4, "steps": 2, "layers": False}
+RUNS = ("edge-0123456789ab", "edge-ba9876543210")
 
 
 def plan(**more):
@@ -134,3 +137,26 @@ def test_a_ray_that_cannot_be_reached(tmp_path):
     pytest.importorskip("ray")
     refused(tmp_path, "auto or HOST:PORT", on="ray", address="ray://x")
     refused(tmp_path, "no Ray cluster answers at 127.0.0.1:9.*ray start --head", on="ray", address="127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ([("PD", "JobHeldUser"), ("PD", "JobHeldUser")], 1),
+        ([("PD", "JobHeldUser"), ("PD", "Nodes required for job are DOWN, DRAINED")], 2),
+        ([("PD", "JobHeldUser"), ("R", "None")], 0),
+        ([("PD", "Priority"), ("PD", "Resources")], 0),
+    ],
+)
+def test_reasons_to_wait_that_may_need_a_person_are_said_once(states, said, tmp_path, monkeypatch):
+    orders = Orders.write(tmp_path, [[RUNS[0]], [RUNS[1]]], 1, 0.2)
+    lines = [f"7_{i}|{state}|{reason}|{slurm.NAME}{orders.token}" for i, (state, reason) in enumerate(states)]
+    monkeypatch.setattr(slurm, "ask", lambda *words: "\n".join(lines))
+    monkeypatch.setattr(slurm, "_ASK", 0.0)
+    queue = slurm.Queue(SlurmResources(), tmp_path)
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            assert {folder.name for folder in queue.under_way()} == {*RUNS}
+    begin = "Slurm holds back all 2 tasks of this sweep ("
+    assert [str(remark.message).startswith(begin) for remark in remarks] == [True] * said

@@ -43,6 +43,22 @@ def test_a_score_is_said_beside_that_of_its_null(tmp_path):
     assert "the means of the cell types give 0.100" in finding.text and "SIMULATED" not in finding.text
 
 
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ("chromosome", "peaks of chromosomes that it never saw"),
+        ("chromosome-folds", "peaks of chromosomes that it never saw"),
+        ("random", "peaks that it never saw"),
+        ("folds", "peaks that it never saw"),
+    ],
+)
+def test_chromosomes_are_named_where_the_split_is_by_them(tmp_path, split, said):
+    run = aitac(tmp_path, GOOD, split=split)
+    aitac(tmp_path, NOISE, null="rows", split=split)
+    (finding,) = findings([run])
+    assert said in finding.text
+
+
 def test_a_score_that_is_not_above_its_null_says_nothing(tmp_path):
     aitac(tmp_path, GOOD, null="rows")
     draws = np.random.default_rng(0).normal(0, 0.1, len(GOOD))  # peak by peak neither is above the other
