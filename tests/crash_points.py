@@ -1,6 +1,6 @@
 """Every call of commands that write that changes storage: refused once, or the last of its process.
 
-    python tests/crash_points.py RESULTS.jsonl [--sample N] [--seed S] [--only CASE]
+    python tests/crash_points.py RESULTS.jsonl [--sample N] [--seed S] [--only WORDS]
 
 Each case is forked from a parent that has imported everything, under the library made from storage.c. After the fault
 there must be no traceback and an exit code; then the same command must end well, and its result be that of the
@@ -12,6 +12,7 @@ import collections
 import contextlib
 import ctypes
 import errno
+import gc
 import hashlib
 import importlib
 import io
@@ -20,6 +21,7 @@ import json
 import os
 import pkgutil
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -286,14 +288,15 @@ def attempted(case, point, fault, wanted):
 def points(only=None):
     """Every (case, point, fault), with the result that the unbroken command leaves."""
     for name, case in cases().items():
-        if only in (None, name):
+        faults = [fault for fault in FAULTS if only is None or re.search(only, f"{name} # {fault}")]
+        if faults:
             with tempfile.TemporaryDirectory() as unbroken:
                 folder = prepared(Path(unbroken).resolve(), case)
                 answer = forked(lambda: command(case.work, folder))  # noqa: B023
                 assert answer.get("code") == 0, (name, answer)
                 wanted = forked(lambda: result(folder))  # noqa: B023
             for point in range(1, answer["calls"] + 1):
-                for fault in FAULTS:
+                for fault in faults:
                     yield name, case, point, fault, wanted
 
 
@@ -336,8 +339,11 @@ def imported():
     """Everything that a case would import, so that it costs its own work alone; nothing is run that starts threads."""
     import altair  # noqa: F401
     import h5py  # noqa: F401
+    import narwhals.stable.v1  # noqa: F401
     import scipy.stats  # noqa: F401
     import sklearn.datasets  # noqa: F401
+    import torch._dynamo  # tensors without memory ask for it
+    import torch.fx.experimental.symbolic_shapes  # noqa: F401
 
     import netassay
 
@@ -345,6 +351,9 @@ def imported():
         if not module.name.endswith("__main__"):
             with contextlib.suppress(ImportError):  # an extra that is not installed
                 importlib.import_module(module.name)
+    with contextlib.suppress(ImportError):
+        import tangermeme.deep_lift_shap  # noqa: F401
+    gc.freeze()  # no collection in a case looks at what it was forked with
 
 
 def main_of_script():
@@ -352,7 +361,7 @@ def main_of_script():
     parser.add_argument("results")
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only")
+    parser.add_argument("--only", help="regular expression of CASE # FAULT")
     words = parser.parse_args()
     if "storage.so" not in os.environ.get("LD_PRELOAD", ""):
         with tempfile.TemporaryDirectory() as folder:
