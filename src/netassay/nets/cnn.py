@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from netassay.nets.mlp import ACTIVATIONS, initialise, linear
+from netassay.nets.unset import unset
 
 POOLED_AT = 4
 """Images are halved by average pooling after each layer while both sides have at least this many pixels."""
@@ -46,10 +47,7 @@ class CNN(nn.Sequential):
         channels, height, breadth = image
         layers: OrderedDict[str, nn.Module] = OrderedDict(image=nn.Unflatten(1, image))
         for i in range(1, depth + 1):
-            # skip_init: the constructor's own initialisation would draw from the global generator
-            layers[f"layer{i}"] = torch.nn.utils.skip_init(
-                nn.Conv2d, channels, width, 3, padding=1, bias=bias, dtype=dtype
-            )
+            layers[f"layer{i}"] = unset(nn.Conv2d, channels, width, 3, padding=1, bias=bias, dtype=dtype)
             if normalisation != "none":
                 layers[f"norm{i}"] = NORMALISATIONS[normalisation](width, dtype=dtype)
             layers[f"{activation}{i}"] = ACTIVATIONS[activation]()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from netassay.errors import ConfigError, DataError
 from netassay.nets.mlp import ACTIVATIONS, initialise, linear
+from netassay.nets.unset import unset
 
 
 def feed_forward(
@@ -34,7 +35,7 @@ def feed_forward(
 
 def embedding_layer(tokens: int, size: int, *, dtype: torch.dtype, generator: torch.Generator) -> nn.Embedding:
     """Vectors of tokens or positions, standard normal as PyTorch draws them."""
-    layer: nn.Embedding = torch.nn.utils.skip_init(nn.Embedding, tokens, size, dtype=dtype)
+    layer = unset(nn.Embedding, tokens, size, dtype=dtype)
     nn.init.normal_(layer.weight, generator=generator)
     return layer
 

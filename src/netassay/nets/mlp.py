@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from netassay.nets.unset import unset
+
 
 def _lecun(weight: Tensor, generator: torch.Generator) -> None:
     nn.init.normal_(weight, std=1 / math.sqrt(weight[0].numel()), generator=generator)
@@ -114,5 +116,5 @@ class MLP(nn.Sequential):
 
 
 def linear(fan_in: int, fan_out: int, *, bias: bool, dtype: torch.dtype) -> nn.Linear:
-    """A linear layer whose weights are not drawn: its constructor's own draw would be from the global generator."""
-    return torch.nn.utils.skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype)
+    """A linear layer whose weights are not drawn."""
+    return unset(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype)

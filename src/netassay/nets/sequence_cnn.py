@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from netassay.errors import ModelError
+from netassay.nets.unset import unset
 
 
 class Transforms(NamedTuple):
@@ -169,14 +170,12 @@ class AITAC(nn.Module):
         lengths = pooled_lengths(length)
         channels = (4, n_filters, n_channels, n_channels)
         for i, stage in enumerate(STAGES, start=1):
-            convolution = nn.utils.skip_init(
-                nn.Conv1d, channels[i - 1], channels[i], stage.width, padding=stage.width // 2
-            )
+            convolution = unset(nn.Conv1d, channels[i - 1], channels[i], stage.width, padding=stage.width // 2)
             setattr(self, f"convolution{i}", convolution)
             setattr(self, f"norm{i}", nn.BatchNorm1d(channels[i]))
-        self.hidden1 = nn.utils.skip_init(nn.Linear, n_channels * lengths[-1], n_hidden)
-        self.hidden2 = nn.utils.skip_init(nn.Linear, n_hidden, n_hidden)
-        self.output = nn.utils.skip_init(nn.Linear, n_hidden, n_outputs)
+        self.hidden1 = unset(nn.Linear, n_channels * lengths[-1], n_hidden)
+        self.hidden2 = unset(nn.Linear, n_hidden, n_hidden)
+        self.output = unset(nn.Linear, n_hidden, n_outputs)
         _draw(self, generator)
 
     def forward(self, x: Float[Tensor, "batch 4 length"]) -> Float[Tensor, "batch outputs"]:

@@ -18,6 +18,7 @@ from netassay.dna.agreement.ranking import LEVEL
 from netassay.dna.atlas.atlas import permute_rows
 from netassay.errors import DataError, did_you_mean
 from netassay.nets.sequence_cnn import AITAC
+from netassay.nets.unset import unset
 
 LEAST_TYPES = 3
 """Minimum number of cell types for a correlation across them."""
@@ -132,8 +133,7 @@ def mapped_network(model: AITAC, types: CellTypeMap) -> AITAC:
     """
     network = copy.deepcopy(model)
     weights = types.weights.T.to(model.output.weight)
-    # no initial weights, which would be drawn from the global generator
-    network.output = nn.utils.skip_init(nn.Linear, model.output.in_features, len(types.targets)).to(model.output.weight)
+    network.output = unset(nn.Linear, model.output.in_features, len(types.targets)).to(model.output.weight)
     with torch.no_grad():
         network.output.weight.copy_(weights @ model.output.weight)
         network.output.bias.copy_(weights @ model.output.bias)

@@ -36,6 +36,7 @@ from netassay.nets.sequence_cnn import (
     transformed_taps,
     transforms,
 )
+from netassay.nets.unset import unset
 
 
 def as_codes(
@@ -216,7 +217,7 @@ def plain(model: AITAC) -> nn.Module:
 def combined(model: nn.Module, weights: Float[Tensor, "outputs k"]) -> nn.Module:
     """`model` followed by a combination of its outputs."""
     device, dtype = form_of(model)
-    last = nn.utils.skip_init(nn.Linear, *weights.shape, bias=False, device=device, dtype=dtype)
+    last = unset(nn.Linear, weights.shape[0], weights.shape[1], bias=False, device=device, dtype=dtype)
     with torch.no_grad():
         last.weight.copy_(weights.T)
     return nn.Sequential(model, last.requires_grad_(False))
