@@ -9,7 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from netassay.errors import Interrupted, RunDamaged, StoreError
-from netassay.runs import Run, State
+from netassay.runs import Run, State, ledger
 from netassay.training import Checkpoint, Outcome, train
 
 ENVIRONMENT = {"torch": "2.13", "threads": 1}
@@ -302,6 +302,19 @@ def test_rows_of_a_foreign_hand_stop_the_writer(new_run, state_at):
         pass
     assert run.metrics()["step"].to_list() == [0]
     assert run.verify() == []
+
+
+def test_a_disk_that_refuses_the_opening_is_reported_and_frees_the_run(new_run, monkeypatch):
+    def refused(folder):
+        raise OSError(28, "No space left on device")
+
+    run = new_run()
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "sync_folder", refused)
+        with pytest.raises(StoreError, match=r"run.sqlite: cannot be opened .*No space left.*Nothing committed is lost"):
+            run.writer(ENVIRONMENT)
+    with run.writer(ENVIRONMENT) as writer:
+        writer.finish("finished", step=0)
 
 
 def test_files_of_a_killed_writer_are_removed(new_run, state_at):

@@ -137,7 +137,7 @@ def _reading(path: Path, before: _State, *, log: bool, hot: bool) -> Iterator[sq
 
 
 def open_for_writing(folder: Path) -> sqlite3.Connection:
-    """The connection of the one writer, who holds the run's lock and ends with `close`."""
+    """The connection of the one writer, who holds the run's lock and ends with `close`; StoreError if it is refused."""
     connection = _connect(folder / NAME, "rw")
     try:
         _settle_journal(connection, folder / NAME)
@@ -150,6 +150,8 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
         connection.close()
         if isinstance(cause, sqlite3.DatabaseError):
             raise explained(folder, cause) from None
+        if isinstance(cause, OSError):
+            raise StoreError(f"{folder / NAME}: {_REFUSED.format(cause)}") from None
         raise
     return connection
 
@@ -260,6 +262,9 @@ def is_refused_write(cause: sqlite3.DatabaseError) -> bool:
     return getattr(cause, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
 
 
+_REFUSED = "cannot be opened ({}); is the disk full? Nothing committed is lost"
+
+
 def explained(folder: Path, cause: sqlite3.DatabaseError) -> StoreError:
     """The error of a run that SQLite could not open or read."""
     path, code = folder / NAME, getattr(cause, "sqlite_errorname", "")
@@ -274,7 +279,7 @@ def explained(folder: Path, cause: sqlite3.DatabaseError) -> StoreError:
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreError(f"{path}: is in use by another program ({cause}); close it and try again")
     if is_refused_write(cause):
-        return StoreError(f"{path}: cannot be opened ({cause}); is the disk full? Nothing committed is lost")
+        return StoreError(f"{path}: {_REFUSED.format(cause)}")
     if code == "SQLITE_INTERRUPT":
         cause = sqlite3.DataError("reading it takes more steps than a file of its size holds")
     return RunDamaged(

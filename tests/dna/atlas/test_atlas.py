@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import polars as pl
@@ -120,6 +122,17 @@ def test_damage_is_reported(tmp_path, damage, message):
     damage(folder)
     with pytest.raises(DataError, match=message):
         Atlas.open(folder, verify=True)
+
+
+def test_a_large_file_that_is_no_table_is_not_read(tmp_path):
+    atlas().save(tmp_path / "a")
+    os.truncate(tmp_path / "a" / "peaks.parquet", 1 << 30)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="is damaged"):
+        Atlas.open(tmp_path / "a")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 24
 
 
 def change(folder, **values):

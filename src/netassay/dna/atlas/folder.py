@@ -122,7 +122,8 @@ def _read_facts(path: Path) -> Mapping[str, Any]:
 
 def _table(file: Path) -> pl.DataFrame:
     refuse_odd_file(file)
-    return pl.read_parquet(file.read_bytes())
+    with file.open("rb") as handle:  # read as far as it is a table: a sparse file of any size is none
+        return pl.read_parquet(handle)
 
 
 def _load_arrays(file: Path) -> dict[str, Any]:
