@@ -311,7 +311,7 @@ def test_a_disk_that_refuses_the_opening_is_reported_and_frees_the_run(new_run, 
     run = new_run()
     with monkeypatch.context() as patched:
         patched.setattr(ledger, "sync_folder", refused)
-        with pytest.raises(StoreError, match=r"run.sqlite: cannot be opened .*No space left.*Nothing committed is lost"):
+        with pytest.raises(StoreError, match=r"run.sqlite: cannot be opened .*No space.*Nothing committed is lost"):
             run.writer(ENVIRONMENT)
     with run.writer(ENVIRONMENT) as writer:
         writer.finish("finished", step=0)
