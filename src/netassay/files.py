@@ -101,10 +101,11 @@ class _NotDurable(OSError):
 
 
 def refuse_existing(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> None:
-    """Raises `refusal` if something other than an empty folder has that name."""
+    """Raises `refusal` if something other than an empty folder has that name, or nothing can be written there."""
     path = Path(path)
     if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
         raise refusal(f"{path}: exists already; give another folder, or delete it first")
+    _refuse_unwritable(path, refusal)
 
 
 def refuse_misplaced(path: Path | str, *, refusal: type[NetassayError] = StoreError) -> None:
@@ -113,6 +114,10 @@ def refuse_misplaced(path: Path | str, *, refusal: type[NetassayError] = StoreEr
     path = Path(path)
     if path.exists() and not path.is_file():
         raise refusal(f"{path}: is a folder, a pipe or a device; give the name of a file")
+    _refuse_unwritable(path, refusal)
+
+
+def _refuse_unwritable(path: Path, refusal: type[NetassayError]) -> None:
     for folder in path.parents:
         if folder.exists():
             if not folder.is_dir():

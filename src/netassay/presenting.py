@@ -57,11 +57,12 @@ def report(
         >>> netassay.report(where={"study": "edge"}, out="edge.html").name
         'edge.html'
     """
-    from netassay.files import write_file
+    from netassay.files import refuse_misplaced, write_file
     from netassay.reporting import Figure, Table, save_figure, write_page
     from netassay.reporting.section import csv_text
 
     opened, problems = _open_runs(runs, store, where)
+    refuse_misplaced(out)
     by_study = {name: [run for run in opened if run.study == name] for name in kinds_of(opened)}
     with_part = [name for name, members in by_study.items() if members or not (opened or problems)]
     parts = []

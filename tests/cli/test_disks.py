@@ -154,3 +154,34 @@ sys.exit(code)
     assert done.returncode == 2
     assert "1,000,000 runs; add --yes" in done.stderr
     assert int(done.stdout) < 200_000_000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "entropy absent.txt --lengths 1,2 --page {}.html",
+        "injectivity absent.txt --page {}.html",
+        "construct absent.txt --save {}",
+        "predict aitac-absent --fasta absent.fa --out {}.csv",
+        "variants aitac-absent --vcf absent.vcf --genome absent.fa --out {}.csv",
+        "attribute aitac-absent --cell-type B --fasta absent.fa --out {}",
+        "atlas build --peaks absent.bed --heights absent.csv --genome absent.fa --out {}",
+        "atlas consensus absent.bed --out {}.bed",
+        "atlas background --peaks absent.bed --genome absent.fa --out {}.bed",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_any_input_is_read(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert "cannot be written, since file is a file" in refused(words.format("file/new").split(), capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("netassay.capacity.rank.ranks", None)
+    assert "since file is a file" in refused(["rank", "tanh", "--page", "file/new.html"], capsys)
+    Store(tmp_path / "runs").folder.mkdir()
+    monkeypatch.setattr("netassay.reporting.write_page", None)
+    assert "since file is a file" in refused(["report", "--out", "file/new.html"], capsys)

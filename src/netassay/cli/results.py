@@ -40,14 +40,14 @@ def runs(
     ] = None,
     format: Format = "table",
 ) -> None:
-    from netassay.commands.tables import require_ending, write_table
+    from netassay.commands.tables import refuse_no_table, write_table
 
     rows = ask()
     _require(store)
     if out is None:
         frame(rows, format, empty=f"no runs in {store}")
         return
-    require_ending(out)
+    refuse_no_table(out)
     write_table(out, rows)
     print(out)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from netassay.errors import ConfigError, DataError, did_you_mean
+from netassay.files import refuse_misplaced
 from netassay.formats.shards import Form, IdType
 from netassay.formats.text import SEPARATOR, Unit
 from netassay.processes import room
@@ -350,6 +351,8 @@ def entropy(
     for name, value in (("page", page), ("model", model)):
         if value is not None and lengths is None:
             raise ConfigError(f"{name} is for the bound at lengths of context; give --lengths, such as 1,2,4,...,1024")
+    if page is not None:
+        refuse_misplaced(page)
     if on == "ray" and (lengths is not None or model is not None):
         raise ConfigError(
             "lengths and model are not for --on ray; count one length with --window, or leave --on ray out"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
 from netassay.commands.network import NetworkArguments, network_of
-from netassay.commands.tables import require_ending, write_table
+from netassay.commands.tables import refuse_no_table, write_table
 from netassay.errors import ConfigError, DataError
 from netassay.extras import require
+from netassay.files import refuse_misplaced
 
 if TYPE_CHECKING:
     from netassay.dna.attributions.variants import VariantEffects
@@ -64,7 +65,7 @@ def predict(
     """
     _require_one_input(fasta, bed, genome)
     if out is not None:
-        require_ending(Path(out))
+        refuse_no_table(Path(out))
     from netassay.studies.aitac.answers import predict_regions, predict_sequences
 
     model = network_of(run, store, **network)
@@ -136,7 +137,7 @@ def variants(
         ['rs1']
     """
     if out is not None:
-        require_ending(Path(out))
+        refuse_no_table(Path(out))
     if null < 0:
         raise ConfigError(f"--null {null}: give 0 or more random changes")
     from netassay.dna.network.network import Network, loss_of, offset_is_free
@@ -215,6 +216,8 @@ def attribute_run(
         raise ConfigError("patterns are written to a folder; give --out")
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise ConfigError(f"--out {out}: exists and is not a folder; name a folder")
+    if out is not None:
+        refuse_misplaced(Path(out) / "sequences.tsv")
     _require_packages(method, tracks=bed is not None and out is not None, patterns=patterns)
     from netassay.studies.aitac.answers import attribute_run as attribute
 

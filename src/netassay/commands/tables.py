@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netassay.errors import ConfigError
-from netassay.files import write_file
+from netassay.files import refuse_misplaced, write_file
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", ".tsv", ".parquet")
 
 
-def require_ending(path: Path) -> None:
-    """Refuses a file name whose ending names no format for tables."""
+def refuse_no_table(path: Path) -> None:
+    """Refuses a file name whose ending names no format for tables, and one where no file can be written."""
     if path.suffix.lower() not in ENDINGS:
         raise ConfigError(f"--out {path}: the ending gives the format; allowed: {', '.join(ENDINGS)}")
+    refuse_misplaced(path)
 
 
 def write_table(path: Path, frame: DataFrame) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from netassay.commands.corpus import CorpusArguments, contexts_of
 from netassay.errors import ConfigError
+from netassay.files import refuse_misplaced
 
 MOST_SEEDS = 10_000
 
@@ -171,6 +172,8 @@ def injectivity(
 
     if not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds = {seeds} is not allowed: whole number 1 to {MOST_SEEDS:,}")
+    if page is not None:
+        refuse_misplaced(page)
     rows = separations(contexts_of(files, **corpus), sizes=size, seeds=range(seeds))
     if page is not None:
         words = ", ".join(map(str, [files] if isinstance(files, str | Path) else files))  # type: ignore[arg-type]
@@ -212,6 +215,8 @@ def rank(
     """
     from netassay.capacity.rank import SHOWN, ranks
 
+    if page is not None:
+        refuse_misplaced(page)
     rows = ranks(tuple(activations) or SHOWN, sizes=size, widths=width, seed=seed)
     if page is not None:
         _write(Path(page), "Rank of scalar features", "", [], rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netassay.errors import ConfigError, RunDamaged, StoreError
-from netassay.files import whole_folder
+from netassay.files import refuse_misplaced, whole_folder
 from netassay.inputs import refuse_odd_file
 from netassay.runs import disk
 from netassay.runs.disk import pack, unpack
@@ -61,9 +61,10 @@ def save_model(folder: Path | str, model: nn.Module, about: Mapping[str, Any] | 
 
 
 def require_new(folder: Path | str) -> None:
-    """Raises StoreError if `folder` already exists."""
+    """Raises StoreError if `folder` already exists, or if it cannot be made."""
     if os.path.lexists(folder):
         raise StoreError(f"{folder}: exists already; name another folder, or remove it")
+    refuse_misplaced(folder)
 
 
 def load_model(folder: Path | str) -> nn.Module:
