@@ -52,8 +52,12 @@ def test_folders_of_save_to_disk_are_read_by_their_own_list(tmp_path):
     (tmp_path / "both" / "dataset_dict.json").write_text('{"splits": ["train"]}')
     with pytest.raises(DataError, match=r"with the splits train; give one, such as .*both/train"):
         read_corpus(tmp_path / "both", column="input_ids")
-    (folder / "state.json").write_text("{}")
-    with pytest.raises(DataError, match="does not list the data set's files"):
+    for text in ("{}", "[]", "[" * 100_000):
+        (folder / "state.json").write_text(text)
+        with pytest.raises(DataError, match="does not list the data set's files"):
+            read_corpus(folder, column="input_ids")
+    os.truncate(folder / "state.json", 10 << 30)
+    with pytest.raises(DataError, match="raise NETASSAY_LARGEST_CONFIG"):
         read_corpus(folder, column="input_ids")
 
 

@@ -1,4 +1,5 @@
 import base64
+import os
 import sys
 from collections import Counter
 
@@ -80,6 +81,14 @@ def test_a_file_that_is_no_tokenizer_is_refused(content, tmp_path):
     path.write_text(content)
     with pytest.raises(DataError, match=r"tokenizer.json: is not a tokenizer file"):
         tokenize(["a"], path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "own.model", "cl100k_base.tiktoken"])
+def test_a_tokenizer_of_gigabytes_is_refused(tmp_path, name):
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, 10 << 30)
+    with pytest.raises(DataError, match="raise NETASSAY_LONGEST_LINE"):
+        encoder(tmp_path / name)
 
 
 def test_files_of_tiktoken_ranks(tmp_path):

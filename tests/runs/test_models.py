@@ -96,7 +96,10 @@ def test_pipes_and_devices_are_not_read(tmp_path, name):
             load_model(tmp_path / "m")
 
 
-def test_a_description_of_nests_is_refused(tmp_path):
+def test_a_description_of_nests_or_gigabytes_is_refused(tmp_path):
     (tmp_path / "model.json").write_text("[" * 100_000)
     with pytest.raises(StoreError, match="not a description"):
+        describe_model(tmp_path)
+    os.truncate(tmp_path / "model.json", 10 << 30)
+    with pytest.raises(StoreError, match="raise NETASSAY_LONGEST_LINE"):
         describe_model(tmp_path)

@@ -29,7 +29,7 @@ from netassay.formats.text import (
     refuse_unreadable,
     signature_of,
 )
-from netassay.inputs import refuse_size
+from netassay.inputs import refuse_odd_file, refuse_size
 
 Form = Literal["text", "jsonl", "json", "csv", "parquet", "arrow", "npy", "raw"]
 
@@ -216,10 +216,11 @@ def _of_datasets(folder: Path) -> list[Path] | None:
         )
     if not (folder / "state.json").is_file() or not (folder / "dataset_info.json").is_file():
         return None
+    refuse_odd_file(folder / "state.json", "LARGEST_CONFIG")
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         names = [str(file["filename"]) for file in state["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{folder / 'state.json'}: does not list the data set's files ({type(error).__name__}); save it again with "
             "save_to_disk"

@@ -117,6 +117,7 @@ def encoder(tokenizer: str | Path) -> Encoder:
             f"tokenizer {str(tokenizer)!r}: allowed are {', '.join(_BUILT_IN)} or the path of a tokenizer.json of "
             "Hugging Face's tokenizers, a SentencePiece .model or a .tiktoken file, or tiktoken:NAME"
         )
+    refuse_odd_file(tokenizer, "LONGEST_LINE")
     return reader(Path(tokenizer))
 
 
@@ -176,7 +177,6 @@ _BUILT_IN: dict[str, Callable[[], Encoder]] = {
 
 
 def _from_file(path: Path) -> Encoder:
-    refuse_odd_file(path, "LONGEST_LINE")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

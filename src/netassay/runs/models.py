@@ -131,7 +131,7 @@ def describe_model(folder: Path | str) -> dict[str, Any]:
         'AveragingNetwork'
     """
     path = Path(folder) / DESCRIPTION
-    refuse_odd_file(path, "LARGEST_FILE", refusal=StoreError)
+    refuse_odd_file(path, "LONGEST_LINE", refusal=StoreError)
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as cause:
