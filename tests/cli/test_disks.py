@@ -177,6 +177,13 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_input_is_read(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_name_that_no_bigwig_can_have_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["attribute", "aitac-absent", "--cell-type", "B", "--bed", "absent.bed", "--genome", "absent.fa", "--out"]
+    assert "contributions.bw: the name is not UTF-8" in refused([*words, os.fsdecode(b"\xff")], capsys)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")

@@ -218,6 +218,10 @@ def attribute_run(
         raise ConfigError(f"--out {out}: exists and is not a folder; name a folder")
     if out is not None:
         refuse_misplaced(Path(out) / "sequences.tsv")
+        if bed is not None:
+            from netassay.formats.tracks import require_name
+
+            require_name(Path(out) / "contributions.bw")
     _require_packages(method, tracks=bed is not None and out is not None, patterns=patterns)
     from netassay.studies.aitac.answers import attribute_run as attribute
 

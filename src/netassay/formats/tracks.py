@@ -79,13 +79,18 @@ def write_bigwig(path: Path, signal: Track, lengths: Mapping[str, int]) -> None:
                 f"{path}: values at {name}:{stretch.places[0]}-{stretch.places[-1] + 1}, beyond {name}, which has "
                 f"{lengths[name]:,} bases"
             )
-    if not is_utf_8(path):
-        raise DataError(f"{path}: the name is not UTF-8, as those of bigWigs that pybigtools writes are; give another")
+    require_name(path)
     used = {stretch.chromosome: int(lengths[stretch.chromosome]) for stretch in signal.stretches}
     if not used:
         raise DataError(f"{path}: there is no value to write; a bigWig cannot be empty")
     with whole_file(path, refusal=DataError) as part:
         pybigtools.open(str(part), "w").write(used, _bases(signal))
+
+
+def require_name(path: Path) -> None:
+    """DataError for a name that no bigWig can be given here."""
+    if not is_utf_8(path):
+        raise DataError(f"{path}: the name is not UTF-8, as those of bigWigs that pybigtools writes are; give another")
 
 
 def _bases(signal: Track) -> Iterator[tuple[str, int, int, float]]:

@@ -44,6 +44,9 @@ def test_idx_files_are_the_first_examples_scaled(fashion):
     assert data.train.labels.tolist() == y[:20].tolist()
     assert data.test.inputs.shape == (5, 30)
     assert (data.classes, data.image) == (10, (1, 6, 5))
+    alone = load(Setting(data="idx", path=str(path), examples=20, test_examples=0), dtype=F64)
+    assert alone.test.inputs.shape == (0, 30)
+    assert torch.equal(alone.train.inputs, data.train.inputs)
     with pytest.raises(DataError, match="holds 30 examples for training, 31 are requested; set examples = 30"):
         load(Setting(data="idx", path=str(path), examples=31), dtype=F64)
 
