@@ -275,9 +275,7 @@ def idx_folder(folder: Path, examples: int, test_examples: int, *, dtype: torch.
     mean = x[:examples].astype("float64").mean()
     train, test = (
         Examples(
-            torch.as_tensor((pixels.reshape(len(pixels), -1)[:n] - mean) / BYTE_LEVELS).to(
-                dtype
-            ),
+            torch.as_tensor((pixels[:n] - mean) / BYTE_LEVELS).flatten(1).to(dtype),
             torch.as_tensor(labels[:n].astype("int64")),
         )
         for pixels, labels, n in ((x, y, examples), (tested, truths, test_examples))
