@@ -92,8 +92,8 @@ export new.csv {EDGE}
 figure {EDGE} edge-sharpness --out new.pdf
 injectivity {{corpus.txt}} --size 3 --seeds 2 --page new.html
 interpret {RUN} --only motifs --motif-database {{motifs.meme}} --peaks all --well-predicted -0.99 --motif-permutations 1 {SECOND}
-interpret {RUN} --only binding --chip {{chip.bed}} --chip-factor T1 --motif-database {{motifs.meme}} --peaks all --well-predicted -0.99 --motif-permutations 1 {SECOND}
-interpret --module dna.py:make --weights {{dna.safetensors}} --atlas {{atlas}} --only motifs --motif-database {{motifs.meme}} --peaks all {SECOND}
+interpret {RUN} --only binding --chip {{chip.bed}} --chip-factor M1 --motif-database {{motifs.meme}} --peaks all --well-predicted -0.99 --motif-permutations 1 {SECOND}
+interpret --module dna.py:make --weights {{dna.safetensors}} --atlas {{atlas}} --only motifs --motif-database {{motifs.meme}} --peaks all --well-predicted -0.99 {SECOND}
 memorisation --module untrained.py:make --weights {{weights.safetensors}} --corpus {{corpus.txt}} --tokenizer whitespace {SECOND}
 memorisation --module untrained.py:make --weights {{weights.pt}} --corpus {{ids.bin}} --dtype uint16 --end 3 {SECOND}
 memorisation {{model}} --corpus {{corpus.txt}} --tokenizer whitespace {SECOND}

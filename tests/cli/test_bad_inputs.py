@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from bad_inputs import BAD, WORDS
+from bad_inputs import BAD, COMMANDS, WORDS
 from fuzzing import PLAN
 
 from netassay.cli import main
@@ -71,14 +71,24 @@ def test_an_empty_name_of_a_file_is_refused(tmp_path, capsys):
         assert words in capsys.readouterr().err
 
 
+def tried(tmp_path, *words):
+    """Exit codes of the cases that the script tries, none of them wrong."""
+    results = tmp_path / "results.jsonl"
+    done = subprocess.run([sys.executable, SCRIPT, results, *words], capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return [json.loads(line)["code"] for line in results.read_text().splitlines()]
+
+
 @pytest.mark.slow
 def test_a_sample_of_all_bad_inputs(tmp_path):
-    results = tmp_path / "results.jsonl"
-    words = [sys.executable, SCRIPT, results, "--sample", "500", "--seed", "4"]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    codes = [json.loads(line)["code"] for line in results.read_text().splitlines()]
+    codes = tried(tmp_path, "--sample", "500", "--seed", "4")
     assert len(codes) == 500 and codes.count(2) > 300
+
+
+@pytest.mark.slow
+def test_each_command_of_the_bad_inputs_works_where_nothing_is_bad(tmp_path):
+    codes = tried(tmp_path, "--only", "#  # nothing$")
+    assert codes == [0] * len(COMMANDS)
 
 
 @pytest.mark.parametrize(
