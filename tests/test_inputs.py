@@ -46,7 +46,7 @@ READERS = {
     "data.npz": lambda path: arrays.read(path, "x"),
     "images.idx": images.read_idx,
     "data_batch_1.bin": images.read_cifar,
-    "tokenizer.json": tokenizers._from_file,
+    "tokenizer.json": tokenizers.encoder,
     "weights.safetensors": weights.read_weights,
 }
 
@@ -172,6 +172,17 @@ def test_numbers_beyond_64_bits(tmp_path, capsys):
         assert main(words) == 2
         assert says in (told := capsys.readouterr().err)
         assert len(told) < 1000
+
+
+@pytest.mark.parametrize("number", [1e-320, -1e-310, 5e-324])
+def test_numbers_that_runs_would_flush_to_0(number, tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"momentum = -?\S+e-3\d\d? is not allowed: within 2.2e-308 of 0"):
+        EdgeConfig(momentum=number)
+    words = ["edge", "--width", "2", "--examples", "20", "--steps", "2", f"--step-size={abs(number)}"]
+    assert main([*words, "--store", str(tmp_path / "runs")]) == 2
+    assert "runs compute it as 0" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    assert EdgeConfig(momentum=0.0, optimiser="polyak").momentum == 0
 
 
 def test_a_refusal_quotes_no_more_than_a_few_lines(tmp_path, capsys):

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import re
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -86,6 +87,8 @@ class Each:
 
 MOST = (1 << 63) - 1
 """Largest whole number in a config: larger ones do not fit into an array."""
+LEAST = sys.float_info.min
+"""Smallest number in a config, but for 0: runs flush smaller ones to 0, and would read another config than theirs."""
 _MOST_LINES, _MOST_SHOWN = 10, 200
 
 _Refused = TypeVar("_Refused")
@@ -135,6 +138,8 @@ class Config(BaseModel):
         for key, value in values.items():
             if type(value) is int and abs(value) > MOST:
                 raise ConfigError(f"{key} = {_display(value)} is not allowed: whole numbers have 64 bits")
+            if type(value) is float and 0 < abs(value) < LEAST:
+                raise ConfigError(f"{key} = {value} is not allowed: within {LEAST:.1e} of 0, runs compute it as 0")
         unknown = [key for key in values if key not in type(self).model_fields]
         if len(unknown) > _MOST_LINES:  # before pydantic makes an error of each, which takes it a while
             names = ", ".join(f"{key!r:.80}" for key in unknown[:3])
