@@ -230,7 +230,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--enable-logging=stderr",
-    "--virtual-time-budget=8000",
+    "--window-size=1280,8000",  # charts are drawn as they come near the window
+    "--virtual-time-budget=60000",
     "--dump-dom",
 )
 
