@@ -155,7 +155,7 @@ def test_a_table_that_cannot_be_written_is_reported(run, tmp_path, capsys):
     fasta.write_text(f">one\n{letters(1)}\n")
     out = fasta / "t.csv"
     assert main(["predict", str(run.folder), "--fasta", str(fasta), "--out", str(out)]) == 2
-    assert f"{out}: cannot be written: File exists" in capsys.readouterr().err
+    assert f"{out}: cannot be written, since {fasta} is a file" in capsys.readouterr().err
 
 
 def test_letters_that_are_no_dna_and_runs_without_weights_are_refused(run, tmp_path):
